@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one family of errors: each has an HTTP status, a code, and a sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class PlaitError(Exception):
+    """Base of every error that Plait raises on purpose.
+
+    ``status`` is the HTTP status that the faces answer with, ``code`` the machine-readable name
+    (the Hub's own ``X-Error-Code`` values where the Hub has one).
+    """
+
+    status: int = 500
+    code: str = "InternalError"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class BadInput(PlaitError):
+    """What was sent cannot be used; the message names it and says what to do."""
+
+    status = 400
+    code = "BadRequest"
+
+
+class Unauthorized(PlaitError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    status = 401
+    code = "Unauthorized"
+
+
+class Forbidden(PlaitError):
+    """The caller may know that the thing exists but may not do this with it."""
+
+    status = 403
+    code = "Forbidden"
+
+
+class NotFound(PlaitError):
+    """The thing does not exist for this caller."""
+
+    status = 404
+    code = "NotFound"
+
+
+class RepositoryNotFound(NotFound):
+    """The repository does not exist, or the caller may not read it: the two are never told apart."""
+
+    code = "RepoNotFound"
+
+
+class RevisionNotFound(NotFound):
+    """No branch, tag, pull-request ref or commit of that name."""
+
+    code = "RevisionNotFound"
+
+
+class EntryNotFound(NotFound):
+    """No file or folder at that path in that revision."""
+
+    code = "EntryNotFound"
+
+    def __init__(self, message: str, *, commit: str | None = None) -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
+class Conflict(PlaitError):
+    """The thing exists already, or two changes contradict each other."""
+
+    status = 409
+    code = "Conflict"
+
+
+class PreconditionFailed(PlaitError):
+    """The branch moved since the caller looked at it."""
+
+    status = 412
+    code = "PreconditionFailed"
+
+
+class TooLarge(PlaitError):
+    """A body, header or number beyond its bound."""
+
+    status = 413
+    code = "PayloadTooLarge"
+
+
+class RangeNotSatisfiable(PlaitError):
+    """A byte range outside the file."""
+
+    status = 416
+    code = "RangeNotSatisfiable"
+
+
+class Unsupported(PlaitError):
+    """A part of the Hub's protocol that Plait does not have."""
+
+    status = 501
+    code = "NotImplemented"
+
+
+class StorageFull(PlaitError):
+    """The disk or store has no room left."""
+
+    status = 507
+    code = "InsufficientStorage"
+
+
+class MissingExtra(PlaitError):
+    """An optional part is not installed."""
+
+    code = "MissingExtra"
+
+    def __init__(self, needed: str, extra: str) -> None:
+        super().__init__(f"{needed} is not installed. Install it with: pip install 'plait[{extra}]'")
+        self.extra = extra
+
+
+class Cancelled(PlaitError):
+    """Somebody asked for the work to stop; nothing of it is visible."""
+
+    status = 409
+    code = "Cancelled"
