@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one family of errors: each has an HTTP status, a code, and a sentence that says what to do."""
+"""The one family of errors: an HTTP status, a code, and a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NotFound(PlaitError):
 
 
 class RepositoryNotFound(NotFound):
-    """The repository does not exist, or the caller may not read it: the two are never told apart."""
+    """No such repository, or none that the caller may read: the two are never told apart."""
 
     code = "RepoNotFound"
 
@@ -120,7 +120,7 @@ class MissingExtra(PlaitError):
     code = "MissingExtra"
 
     def __init__(self, needed: str, extra: str) -> None:
-        super().__init__(f"{needed} is not installed. Install it with: pip install 'plait[{extra}]'")
+        super().__init__(f"{needed} is not installed. Run: pip install 'plait[{extra}]'")
         self.extra = extra
 
 
