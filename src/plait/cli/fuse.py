@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``plait fuse``: make one model of several, by a recipe."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.options import Json, print_json
+
+
+def fuse(
+    recipe: Annotated[
+        Path, typer.Argument(help="A YAML recipe in mergekit's configuration language.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")],
+    threads: Annotated[
+        int | None, typer.Option(help="Threads to use; default: every core.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder when it exists.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Fuse models: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties.
+
+    Models are folders or repository ids (taken from the hub that HF_ENDPOINT names). Streams:
+    memory stays near the largest tensor. An interrupted run resumes where it stopped.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from plait.fusion import Progress as FusionProgress
+    from plait.fusion import fuse as run
+
+    quiet = as_json or not sys.stderr.isatty()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    from rich.console import Console
+
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        row = bar.add_task("Fusing", total=None)
+
+        def show(state: FusionProgress) -> None:
+            bar.update(row, completed=state.bytes_done, total=state.bytes_total)
+
+        result = run(recipe, out, threads=threads, overwrite=overwrite, progress=show)
+    if as_json:
+        print_json(result.to_json())
+        return
+    print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
+    for name, digest in sorted(result.outputs.items()):
+        print(f"  {digest}  {name}")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of the ``plait`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from plait import __version__
+from plait.cli import accounts, demo, evaluate, fuse, maintenance, pulls, serve
+from plait.errors import PlaitError
+
+app = typer.Typer(
+    name="plait",
+    help=(
+        "Build models together: a Hugging-Face-compatible hub where a pull request's merge "
+        "really merges.\n\n"
+        "New here? Run [bold]plait demo[/bold], then [bold]plait serve --dir my-hub[/bold] for a "
+        "hub of your own. Clients need only HF_ENDPOINT and HF_TOKEN."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"plait {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Hold the options of the bare command."""
+
+
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.add_typer(accounts.user, name="user")
+app.add_typer(accounts.org, name="org")
+app.add_typer(accounts.token, name="token")
+app.command("fuse")(fuse.fuse)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(pulls.pr, name="pr")
+app.command("gc")(maintenance.gc)
+app.command("check-hub")(maintenance.check_hub)
+
+
+def main() -> None:
+    """Run the command; a known error becomes one line on standard error and exit status 1."""
+    try:
+        app()
+    except PlaitError as error:
+        print(f"plait: {error.message}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("plait: stopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

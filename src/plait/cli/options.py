@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from plait.hub import Hub
+
+HubDirectory = Annotated[
+    Path,
+    typer.Option(
+        "--dir", envvar="PLAIT_DIR", help="The hub's folder; it is made when it does not exist."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@contextmanager
+def open_hub(directory: Path) -> Iterator[Hub]:
+    """Open the hub in ``directory`` for one command; a running server does not mind."""
+    from plait.hub import Hub
+    from plait.settings import load_settings
+
+    hub = Hub.open(load_settings(directory))
+    try:
+        yield hub
+    finally:
+        hub.close()
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``plait pr``: pull requests from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import typer
+
+from plait.cli.options import Json, print_json
+from plait.errors import BadInput, NotFound, PlaitError
+
+pr = typer.Typer(no_args_is_help=True, help="Look at and wait for pull requests.")
+
+FINISHED = {"succeeded", "failed", "cancelled"}
+
+
+def pull_request_state(
+    endpoint: str, token: str | None, repo_type: str, repo_id: str, number: int
+) -> dict[str, Any]:
+    """Ask the hub for a pull request's status, job and merge report.
+
+    Raises:
+        NotFound: the caller may not see it, or it does not exist.
+        PlaitError: the hub does not answer.
+    """
+    url = (
+        f"{endpoint.rstrip('/')}/api/plait/{repo_type}s/{quote(repo_id)}/pulls/{number}"
+    )
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(f"The hub's address must begin with http:// or https://, not {endpoint!r}.")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urlopen(Request(url, headers=headers), timeout=30) as answer:  # noqa: S310
+            state: dict[str, Any] = json.load(answer)
+    except HTTPError as error:
+        if error.code in (401, 404):
+            raise NotFound(
+                f"No pull request {number} of {repo_id} that this token may read at {endpoint}."
+            ) from None
+        raise PlaitError(f"The hub answered {error.code}: {error.reason}") from None
+    except (URLError, OSError, ValueError) as error:
+        raise PlaitError(f"The hub at {endpoint} does not answer: {error}") from None
+    return state
+
+
+def wait_for(
+    ask: Callable[[], dict[str, Any]],
+    *,
+    timeout: float | None,
+    show: Callable[[dict[str, Any]], None],
+    interval: float = 0.5,
+) -> dict[str, Any]:
+    """Ask until the pull request's merge has ended, calling ``show`` with each answer.
+
+    ``timeout`` is in seconds. The pull request that was never asked to merge ends the wait too.
+
+    Raises:
+        PlaitError: the time is over.
+    """
+    started = time.monotonic()
+    while True:
+        state = ask()
+        show(state)
+        job = state.get("job")
+        if state["status"] in ("merged", "closed") or not job or job["state"] in FINISHED:
+            return state
+        if timeout is not None and time.monotonic() - started > timeout:
+            raise PlaitError(
+                f"Still {job['state']} after {timeout:.0f} s; job {job['id']} goes on."
+            )
+        time.sleep(interval)
+
+
+@pr.command("wait")
+def wait(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="namespace/name")],
+    number: Annotated[int, typer.Argument(metavar="N", help="The pull request's number.")],
+    repo_type: Annotated[str, typer.Option("--type", help="model, dataset or space.")] = "model",
+    timeout: Annotated[float | None, typer.Option(help="Give up after this many seconds.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(envvar="HF_ENDPOINT", help="The hub's address.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="HF_TOKEN", help="Your token.", show_envvar=True)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Wait until a pull request's merge has ended, and print its verdict.
+
+    Exit status 0: landed. 1: it did not land (the gate refused it, or it failed). The hub is the
+    one that HF_ENDPOINT names.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not endpoint:
+        raise BadInput("Say which hub: set HF_ENDPOINT or give --endpoint.")
+    if repo_type not in ("model", "dataset", "space"):
+        raise BadInput(f"--type must be model, dataset or space, not {repo_type!r}.")
+    if repo.count("/") != 1:
+        raise BadInput(f"REPO must be namespace/name, not {repo!r}.")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        row = bar.add_task("Waiting", total=1.0)
+
+        def show(state: dict[str, Any]) -> None:
+            job = state.get("job")
+            if job:
+                bar.update(row, completed=job["fraction"], description=job["stage"] or job["state"])
+
+        state = wait_for(
+            lambda: pull_request_state(endpoint, token, repo_type, repo, number),
+            timeout=timeout,
+            show=show,
+        )
+    landed = state["status"] == "merged"
+    if as_json:
+        print_json(state)
+    else:
+        print(describe(repo, number, state))
+    if not landed:
+        raise typer.Exit(1)
+
+
+def describe(repo: str, number: int, state: dict[str, Any]) -> str:
+    """Say in a few lines how a pull request's merge ended."""
+    report, job = state.get("report"), state.get("job")
+    lines = [f"{repo} #{number}: {state['status']}"]
+    if report:
+        lines.append(f"verdict: {report['verdict']}: {report['reason']}")
+        average = report["average"]
+        scores, difference = average["scores"], average["difference"]
+        lines.append(
+            f"average: main {scores['main']:.3f}, candidate {scores['candidate']:.3f} "
+            f"({difference['effect']:+.3f}, "
+            f"[{difference['low']:+.3f}, {difference['high']:+.3f}])"
+        )
+    elif job and job.get("error"):
+        lines.append(f"{job['state']}: {job['error']}")
+    elif not job and state["status"] in ("open", "draft"):
+        lines.append("Nobody has asked for its merge yet.")
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``plait serve``: the hub over HTTP, with its worker beside it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait.errors import BadInput
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from plait.hub import Hub
+
+
+def build_app(hub: Hub) -> FastAPI:
+    """Compose the wire protocol and the pages into one application."""
+    from plait.api import create_api
+    from plait.web import add_pages
+
+    app = create_api(hub)
+    add_pages(app, hub)
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind ``host:port``; port 0 takes a free one.
+
+    Raises:
+        BadInput: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise BadInput(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port "
+            "(0 takes a free one)."
+        ) from None
+    return listener
+
+
+def serve(
+    directory: Annotated[
+        Path,
+        typer.Option("--dir", envvar="PLAIT_DIR", help="The hub's folder; made when it is new."),
+    ],
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="The address that clients use, when a proxy stands in front."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes for jobs; 0 starts none.")
+    ] = None,
+) -> None:
+    """Serve a hub: repositories, pull requests and pages, with a worker for long jobs.
+
+    Clients need nothing but HF_ENDPOINT=http://HOST:PORT and HF_TOKEN. Everything is kept in
+    the folder; Ctrl-C stops it.
+    """
+    import uvicorn
+
+    from plait.collaboration.supervise import WorkerSupervisor
+    from plait.hub import Hub
+    from plait.settings import load_settings
+
+    settings = load_settings(
+        directory, host=host, port=port, public_url=public_url, workers=workers
+    )
+    listener = listen(settings.host, settings.port)
+    settings = settings.with_address(settings.host, listener.getsockname()[1])
+    hub = Hub.open(settings)
+    supervisor = WorkerSupervisor(settings) if settings.workers else None
+    try:
+        config = uvicorn.Config(
+            build_app(hub), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        )
+        if supervisor:
+            supervisor.start()
+        print(f"Plait serves {settings.dir} at {settings.url}", file=sys.stderr)
+        print(f"  export HF_ENDPOINT={settings.url}", file=sys.stderr, flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        if supervisor:
+            supervisor.stop()
+        hub.close()
