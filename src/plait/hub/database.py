@@ -200,6 +200,22 @@ class XorbGrant(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class XorbOwner(Base):
+    """A user who has uploaded a xorb with all its bytes and may build files from it anywhere.
+
+    Clients remember what they uploaded and never send it again, even after the repository is
+    gone: a xorb is kept as long as it has an owner or a grant.
+    """
+
+    __tablename__ = "xorb_owners"
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Discussion(Base):
     """A discussion or a pull request."""
 
