@@ -31,9 +31,7 @@ def pull_request_state(
         NotFound: the caller may not see it, or it does not exist.
         PlaitError: the hub does not answer.
     """
-    url = (
-        f"{endpoint.rstrip('/')}/api/plait/{repo_type}s/{quote(repo_id)}/pulls/{number}"
-    )
+    url = f"{endpoint.rstrip('/')}/api/plait/{repo_type}s/{quote(repo_id)}/pulls/{number}"
     if not url.startswith(("http://", "https://")):
         raise BadInput(f"The hub's address must begin with http:// or https://, not {endpoint!r}.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
