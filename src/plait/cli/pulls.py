@@ -3,79 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import typer
 
 from plait.cli.options import Json, print_json
-from plait.errors import BadInput, NotFound, PlaitError
+from plait.client import pull_request_state, wait_for
+from plait.errors import BadInput
 
 pr = typer.Typer(no_args_is_help=True, help="Look at and wait for pull requests.")
-
-FINISHED = {"succeeded", "failed", "cancelled"}
-
-
-def pull_request_state(
-    endpoint: str, token: str | None, repo_type: str, repo_id: str, number: int
-) -> dict[str, Any]:
-    """Ask the hub for a pull request's status, job and merge report.
-
-    Raises:
-        NotFound: the caller may not see it, or it does not exist.
-        PlaitError: the hub does not answer.
-    """
-    url = f"{endpoint.rstrip('/')}/api/plait/{repo_type}s/{quote(repo_id)}/pulls/{number}"
-    if not url.startswith(("http://", "https://")):
-        raise BadInput(f"The hub's address must begin with http:// or https://, not {endpoint!r}.")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        with urlopen(Request(url, headers=headers), timeout=30) as answer:  # noqa: S310
-            state: dict[str, Any] = json.load(answer)
-    except HTTPError as error:
-        if error.code in (401, 404):
-            raise NotFound(
-                f"No pull request {number} of {repo_id} that this token may read at {endpoint}."
-            ) from None
-        raise PlaitError(f"The hub answered {error.code}: {error.reason}") from None
-    except (URLError, OSError, ValueError) as error:
-        raise PlaitError(f"The hub at {endpoint} does not answer: {error}") from None
-    return state
-
-
-def wait_for(
-    ask: Callable[[], dict[str, Any]],
-    *,
-    timeout: float | None,
-    show: Callable[[dict[str, Any]], None],
-    interval: float = 0.5,
-) -> dict[str, Any]:
-    """Ask until the pull request's merge has ended, calling ``show`` with each answer.
-
-    ``timeout`` is in seconds. The pull request that was never asked to merge ends the wait too.
-
-    Raises:
-        PlaitError: the time is over.
-    """
-    started = time.monotonic()
-    while True:
-        state = ask()
-        show(state)
-        job = state.get("job")
-        if state["status"] in ("merged", "closed") or not job or job["state"] in FINISHED:
-            return state
-        if timeout is not None and time.monotonic() - started > timeout:
-            raise PlaitError(
-                f"Still {job['state']} after {timeout:.0f} s; job {job['id']} goes on."
-            )
-        time.sleep(interval)
-
 
 @pr.command("wait")
 def wait(

@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole road in one command: four organisations' models become one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+from plait.demo.organisations import (
+    COMMONS,
+    MODEL,
+    Organisation,
+    create_accounts,
+    keep_at_home,
+    propose,
+    publish_base,
+    publish_held_out,
+)
+from plait.demo.progress import Steps
+from plait.demo.results import DemoReport, Measured, draw, print_table
+from plait.errors import BadInput, PlaitError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from plait.demo.data import Domain
+    from plait.demo.sizes import Size
+
+MARKER = "plait-demo.json"
+"""The file that tells a folder made by the demo: only such a folder is ever cleared."""
+
+
+@dataclass
+class Demo:
+    """What the steps hand to each other."""
+
+    folder: Path
+    size: Size
+    steps: Steps
+    report: DemoReport
+    url: str = ""
+    organisations: dict[str, Organisation] = field(default_factory=dict)
+    domains: dict[str, Domain] = field(default_factory=dict)
+    pulls: dict[str, int] = field(default_factory=dict)
+    landed: dict[str, str] = field(default_factory=dict)
+    """Organisation → commit on main that its merge landed as."""
+
+    @property
+    def members(self) -> list[Organisation]:
+        """The four, without commons."""
+        return [self.organisations[name] for name in self.report.domains]
+
+    def api(self, organisation: Organisation) -> HfApi:
+        """Give the stock client, signed in as the organisation's user."""
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=self.url, token=organisation.token)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make an empty folder for the demo; one that an earlier demo made is cleared first.
+
+    Raises:
+        BadInput: the folder holds something that the demo did not make.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file. Choose another folder with --dir.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise BadInput(
+                f"{folder} is not empty and was not made by the demo, so it stays untouched. "
+                "Choose another folder with --dir."
+            )
+        marker = folder / MARKER
+        _refuse_running(marker)
+        for entry in folder.iterdir():
+            if entry != marker:  # the marker goes last: a cleared half is still the demo's
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text(json.dumps({"made_by": "plait demo", "pid": os.getpid()}))
+
+
+def _refuse_running(marker: Path) -> None:
+    try:
+        pid = int(json.loads(marker.read_text())["pid"])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if pid != os.getpid() and b"plait" in command and b"demo" in command:
+        raise BadInput(
+            f"Another plait demo (process {pid}) is using {marker.parent}. Stop it with Ctrl-C, "
+            "or choose another folder with --dir."
+        )
+
+
+def run_demo(
+    folder: Path,
+    *,
+    size: Size,
+    port: int = 0,
+    report_file: Path | None = None,
+    serve: bool = True,
+    encoder: Path | None = None,
+) -> DemoReport:
+    """Run the demo in ``folder`` and return what it measured; ``serve`` stays until Ctrl-C."""
+    from plait.demo.data import DOMAINS, load_domains
+
+    folder = folder.expanduser().resolve()
+    prepare_folder(folder)
+    # The clients keep what they know of this hub in the demo's own folder.
+    os.environ.update(
+        HF_HOME=str(folder / "client"),
+        HF_XET_CACHE=str(folder / "client" / "xet"),
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_DISABLE_UPDATE_CHECK="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        TOKENIZERS_PARALLELISM="false",
+        # A second demo on the same machine must not wait for a hub that it cannot reach.
+        HF_HUB_OFFLINE="0",
+    )
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        steps = stack.enter_context(Steps())
+        demo = Demo(folder, size, steps, DemoReport(domains=list(DOMAINS)))
+        with demo_step(demo, "texts", "Reading the texts of four domains"):
+            demo.domains = load_domains(size)
+            demo.report.items = {
+                f"{name}/{split}": len(items)
+                for name, domain in demo.domains.items()
+                for split, items in domain.splits.items()
+            }
+        with demo_step(demo, "start", "Starting a hub"):
+            demo.organisations = make_hub(folder)
+            demo.url = stack.enter_context(serving(folder / "hub", port))
+        steps.say(f"The hub is at {demo.url}")
+        publish(demo, encoder)
+        fine_tune_all(demo)
+        propose_all(demo)
+        merge_all(demo)
+        measure(demo)
+        demo.report.seconds["total"] = time.perf_counter() - started
+        finish(demo, report_file)
+        if serve:
+            steps.close()
+            wait_for_interrupt(demo)
+        return demo.report
+
+
+@contextmanager
+def demo_step(demo: Demo, key: str, title: str, total: float | None = None) -> Iterator[Any]:
+    """Show a step's bar and keep how long it took under ``seconds[key]``."""
+    started = time.perf_counter()
+    with demo.steps.step(title, total) as advance:
+        yield advance
+    spent = time.perf_counter() - started
+    demo.report.seconds[key] = demo.report.seconds.get(key, 0.0) + spent
+
+
+def make_hub(folder: Path) -> dict[str, Organisation]:
+    """Make the hub's folder with the demo's accounts; tokens are kept beside it, for you alone."""
+    from plait.hub import Hub
+    from plait.settings import load_settings
+
+    hub = Hub.open(load_settings(folder / "hub"))
+    try:
+        made = create_accounts(hub, folder / "organisations")
+    finally:
+        hub.close()
+    tokens = folder / "tokens.json"
+    tokens.touch(mode=0o600)
+    tokens.write_text(json.dumps({org.user: org.token for org in made.values()}, indent=2))
+    return made
+
+
+@contextmanager
+def serving(hub: Path, port: int) -> Iterator[str]:
+    """Run ``plait serve`` beside this process until the block ends; give its address.
+
+    Raises:
+        PlaitError: it does not answer; what it printed is in ``server.log``.
+    """
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    log = hub.parent / "server.log"
+    command = [sys.executable, "-m", "plait.cli.main", "serve"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*command, "--dir", str(hub), "--host", "127.0.0.1", "--port", str(port)],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C reaches the demo, which then ends the server itself
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(f"{url}/healthz", timeout=2) as answer:  # noqa: S310
+                    answer.read()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise PlaitError(
+                        f"The hub did not start: {log.read_text(errors='replace')[-600:].strip()}"
+                    ) from None
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def publish(demo: Demo, encoder: Path | None) -> None:
+    """Publish the base as commons, and each organisation's private held-out texts as itself."""
+    from plait.demo.data import make_base
+
+    with demo_step(demo, "publish", "Publishing the base and the private held-out texts", 5) as on:
+        base = demo.folder / "organisations" / COMMONS / "base"
+        make_base(base, encoder=encoder or demo.size.encoder)
+        publish_base(demo.api(demo.organisations[COMMONS]), base, demo.members)
+        on(1)
+        for member in demo.members:
+            keep_at_home(member, demo.domains[member.name])
+            publish_held_out(demo.api(member), member, demo.domains[member.name])
+            on(1)
+
+
+def fine_tune_all(demo: Demo) -> None:
+    """Let each organisation fetch the base and fine-tune it on its own texts only."""
+    from plait.demo.finetune import fine_tune_members
+
+    with demo_step(demo, "fine-tune", "Fine-tuning, each on its own texts", len(demo.members)) as on:
+        fine_tune_members(demo.members, demo.url, MODEL, demo.size, on)
+
+
+def propose_all(demo: Demo) -> None:
+    """Propose each fine-tuned model as a pull request."""
+    with demo_step(demo, "propose", "Opening four pull requests", len(demo.members)) as advance:
+        for member in demo.members:
+            count = demo.report.items[f"{member.name}/train"]
+            demo.pulls[member.name] = propose(
+                demo.api(member),
+                member,
+                member.folder / "model",
+                f"{count} texts of our own, which stay with us.",
+            )
+            demo.report.pages[f"pull request of {member.name}"] = (
+                f"{demo.url}/{MODEL}/discussions/{demo.pulls[member.name]}"
+            )
+            advance(1)
+
+
+def merge_all(demo: Demo) -> None:
+    """Merge the four one after the other; each merge is a job that the gate decides."""
+    from plait.client import pull_request_state, wait_for
+
+    commons = demo.organisations[COMMONS]
+    api = demo.api(commons)
+    for member in demo.members:
+        number = demo.pulls[member.name]
+        title = f"Merging {member.name}'s pull request"
+        with demo_step(demo, "merge", title, 1.0) as advance:
+            shown = 0.0
+
+            def show(state: Mapping[str, Any], title: str = title) -> None:
+                nonlocal shown
+                job = state.get("job")
+                if job and job["fraction"] > shown:
+                    advance(job["fraction"] - shown, f"{title}: {job['stage']}")
+                    shown = job["fraction"]
+
+            api.merge_pull_request(MODEL, number)
+            state = wait_for(
+                lambda number=number: pull_request_state(  # type: ignore[misc]
+                    demo.url, commons.token, "model", MODEL, number
+                ),
+                timeout=1800,
+                show=show,
+            )
+            advance(1.0 - shown, title)
+        record_merge(demo, member, state)
+
+
+def record_merge(demo: Demo, member: Organisation, state: Mapping[str, Any]) -> None:
+    """Keep a merge's verdict, method and credit, and say how it ended."""
+    merge = state.get("report")
+    if merge is None:
+        error = (state.get("job") or {}).get("error") or state["status"]
+        demo.report.verdicts[member.name] = f"failed: {error}"
+        demo.steps.say(f"{member.name}: {error}")
+        return
+    demo.report.verdicts[member.name] = merge["verdict"]
+    demo.report.methods[member.name] = {
+        "method": merge["method"],
+        "parameters": merge["parameters"],
+    }
+    scores = merge["average"]["scores"]
+    demo.steps.say(
+        f"{member.name}: {merge['verdict']}; on the gate items {scores['main']:.3f} → "
+        f"{scores['candidate']:.3f} by {merge['method']}"
+    )
+    if merge["landed"]:
+        demo.landed[member.name] = merge["landed"]
+        credit = (merge.get("credit") or {}).get("contributions", [])
+        if credit:
+            demo.report.credit = {row["organisation"]: row["value"] for row in credit}
+
+
+def measure(demo: Demo) -> None:
+    """Measure every model on the test items, each organisation reading its own."""
+    from huggingface_hub import snapshot_download
+
+    from plait.evaluation import (
+        OutputEnsemble,
+        TextClassifier,
+        compare,
+        evaluate,
+        load_task,
+        load_tasks_of,
+    )
+
+    revisions: list[tuple[str, str, str]] = [("base", "base", base_revision(demo))]
+    revisions += [(m.name, "single", f"refs/pr/{demo.pulls[m.name]}") for m in demo.members]
+    merged = [m.name for m in demo.members if m.name in demo.landed]
+    for index, name in enumerate(merged):
+        label = "main after " + (" + ".join(merged[: index + 1]) if index < 1 else f"+ {name}")
+        revisions.append((label, "fused", demo.landed[name]))
+    with demo_step(demo, "test", "Measuring on the test items", len(revisions) + 1) as advance:
+        tasks = []
+        for member in demo.members:
+            folder = snapshot_download(
+                member.dataset, repo_type="dataset", endpoint=demo.url, token=member.token
+            )
+            spec = load_tasks_of(demo.folder / "organisations" / COMMONS / "base", member.name)
+            tasks.append(load_task(spec, Path(folder), "test"))
+        singles: list[TextClassifier] = []
+        for name, kind, revision in revisions:
+            folder = snapshot_download(MODEL, revision=revision, endpoint=demo.url, token=False)
+            classifier = TextClassifier.load(Path(folder))
+            demo.report.models.append(Measured(name, kind, evaluate(classifier, tasks, "test")))
+            if kind == "single":
+                singles.append(classifier)
+            advance(1)
+        ensemble = evaluate(OutputEnsemble(singles), tasks, "test")
+        demo.report.models.append(Measured("ensemble of the four", "ensemble", ensemble))
+        advance(1)
+        fused = [model for model in demo.report.models if model.kind == "fused"]
+        if fused:
+            final = fused[-1]
+            demo.report.final = final.name
+            for model in demo.report.models:
+                if model.kind in ("single", "ensemble"):
+                    demo.report.comparisons[model.name] = compare(
+                        final.evaluation, model.evaluation, confidence=0.95, seed=0
+                    )
+
+
+def base_revision(demo: Demo) -> str:
+    """Give the commit of the base: main before the first merge."""
+    from huggingface_hub import HfApi
+
+    commits = HfApi(endpoint=demo.url, token=False).list_repo_commits(MODEL)
+    published = [c for c in commits if c.title.startswith("Publish the base")]
+    return published[0].commit_id
+
+
+def finish(demo: Demo, report_file: Path | None) -> None:
+    """Print the table, draw the plot, write the report and say where the pages are."""
+    report = demo.report
+    report.pages = {
+        "model": f"{demo.url}/{MODEL}",
+        "lineage": f"{demo.url}/{MODEL}/lineage",
+        **report.pages,
+    }
+    demo.steps.close()
+    print_table(report, [m.name for m in demo.members])
+    plot = demo.folder / "results.svg"
+    draw(report, plot)
+    report.write(demo.folder / "report.json")
+    if report_file is not None:
+        report.write(report_file)
+    print(f"\nPlot: {plot}\nReport: {report_file or demo.folder / 'report.json'}")
+    print("Pages:")
+    for name, address in report.pages.items():
+        print(f"  {name:<24} {address}")
+    print(f"Took {report.seconds['total']:.0f} s: " + describe_seconds(report.seconds))
+
+
+def describe_seconds(seconds: Mapping[str, float]) -> str:
+    """Say how long each step took."""
+    return ", ".join(f"{step} {value:.0f}" for step, value in seconds.items() if step != "total")
+
+
+def wait_for_interrupt(demo: Demo, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Keep the hub up until Ctrl-C."""
+    print(
+        f"\nThe hub stays at {demo.url} until Ctrl-C. To sign in there, use a token from "
+        f"{demo.folder / 'tokens.json'}."
+    )
+    try:
+        while True:
+            sleep(3600)
+    except KeyboardInterrupt:
+        print("Stopping the hub.")
+
+
+__all__: Sequence[str] = ["Demo", "DemoReport", "prepare_folder", "run_demo"]
