@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 
-
 class SizeName(StrEnum):
     """How much the demo takes on."""
 
@@ -44,6 +43,4 @@ def demo(
     from plait.demo.run import run_demo
     from plait.demo.sizes import SIZES
 
-    run_demo(
-        directory, size=SIZES[size.value], port=port, report_file=report, serve=serve
-    )
+    run_demo(directory, size=SIZES[size.value], port=port, report_file=report, serve=serve)

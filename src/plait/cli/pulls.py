@@ -14,6 +14,7 @@ from plait.errors import BadInput
 
 pr = typer.Typer(no_args_is_help=True, help="Look at and wait for pull requests.")
 
+
 @pr.command("wait")
 def wait(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="namespace/name")],

@@ -246,7 +246,9 @@ def fine_tune_all(demo: Demo) -> None:
     """Let each organisation fetch the base and fine-tune it on its own texts only."""
     from plait.demo.finetune import fine_tune_members
 
-    with demo_step(demo, "fine-tune", "Fine-tuning, each on its own texts", len(demo.members)) as on:
+    with demo_step(
+        demo, "fine-tune", "Fine-tuning, each on its own texts", len(demo.members)
+    ) as on:
         fine_tune_members(demo.members, demo.url, MODEL, demo.size, on)
 
 
