@@ -60,6 +60,7 @@ class Account(Base):
     """A user or an organisation: both own a namespace."""
 
     __tablename__ = "accounts"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(96))
@@ -91,6 +92,7 @@ class Token(Base):
     """An access token; only its SHA-256 is kept."""
 
     __tablename__ = "tokens"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
@@ -123,7 +125,12 @@ class Repository(Base):
     """A model, dataset or space; its files live in the bare git repository named by ``id``."""
 
     __tablename__ = "repositories"
-    __table_args__ = (UniqueConstraint("type", "namespace_id", "name_key"),)
+    __table_args__ = (
+        UniqueConstraint("type", "namespace_id", "name_key"),
+        Index("ix_repositories_updated", "updated_at", "id"),
+        # An id names a git folder and grants: one that was deleted must never come back.
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(String(16))
@@ -141,6 +148,8 @@ class Repository(Base):
     )
     card: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     """The YAML head of README.md at main, kept for listing and search."""
+    head: Mapped[str | None] = mapped_column(String(40), default=None)
+    """The commit of main that ``card`` was read at; git itself has the truth."""
     next_discussion: Mapped[int] = mapped_column(Integer, default=1)
 
     namespace: Mapped[Account] = relationship(foreign_keys=[namespace_id], lazy="joined")
@@ -149,6 +158,17 @@ class Repository(Base):
     def full_name(self) -> str:
         """``namespace/name``."""
         return f"{self.namespace.name}/{self.name}"
+
+
+class RepositoryTag(Base):
+    """A tag of a repository's card, for filtering."""
+
+    __tablename__ = "repository_tags"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(200), primary_key=True, index=True)
 
 
 class Blob(Base):
@@ -203,8 +223,8 @@ class XorbGrant(Base):
 class XorbOwner(Base):
     """A user who has uploaded a xorb with all its bytes and may build files from it anywhere.
 
-    Clients remember what they uploaded and never send it again, even after the repository is
-    gone: a xorb is kept as long as it has an owner or a grant.
+    Clients remember for some weeks what they uploaded and do not send it again, even when the
+    repository is gone.
     """
 
     __tablename__ = "xorb_owners"
@@ -220,7 +240,10 @@ class Discussion(Base):
     """A discussion or a pull request."""
 
     __tablename__ = "discussions"
-    __table_args__ = (UniqueConstraint("repository_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("repository_id", "number"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     repository_id: Mapped[int] = mapped_column(
@@ -270,7 +293,10 @@ class Job(Base):
     """Long work, done by a worker process; this row is the truth about it."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_created", "state", "id"),)
+    __table_args__ = (
+        Index("ix_jobs_state_created", "state", "id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
@@ -339,7 +365,12 @@ def make_engine(url: str) -> Engine:
     """Open the database; SQLite in WAL mode, with foreign keys and a patient busy timeout."""
     sqlite = url.startswith("sqlite")
     engine = create_engine(
-        url, connect_args={"timeout": 30} if sqlite else {}, pool_pre_ping=not sqlite
+        url,
+        connect_args={"timeout": 30} if sqlite else {},
+        pool_pre_ping=not sqlite,
+        # As many as the server has threads, so that no request waits for a connection.
+        pool_size=20,
+        max_overflow=44,
     )
     if sqlite:
 

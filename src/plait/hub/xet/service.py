@@ -16,10 +16,9 @@ unless two users who may not read each other's repositories share one cache fold
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -30,10 +29,10 @@ from plait.hub.permissions import Actor, can
 from plait.hub.xet.hashing import ZERO, MerkleTree, file_hash, range_hash, to_text
 from plait.hub.xet.shard import MAX_SHARD, ShardFile, Term, read_shard
 from plait.hub.xet.store import XorbStore
-from plait.hub.xet.xorb import XorbIndex
+from plait.hub.xet.xorb import Source, XorbIndex
 
 if TYPE_CHECKING:
-    from plait.hub import Hub
+    from plait.hub.facade import Hub
 
 MEMORY_OF_CLIENTS = timedelta(days=30)
 """Clients forget after three weeks what they uploaded, and a week later for certain."""
@@ -47,7 +46,7 @@ class XetService:
         settings = hub.settings
         self.store = XorbStore(settings.xorb_dir, settings.temporary_dir, settings.max_xorb)
 
-    def add_xorb(self, actor: Actor, repo: Repository, name: str, body: BinaryIO) -> bool:
+    def add_xorb(self, actor: Actor, repo: Repository, name: str, body: Source) -> bool:
         """Check and keep a xorb that ``actor`` uploads to ``repo``; False if it was known.
 
         Raises:
@@ -66,7 +65,7 @@ class XetService:
             session.merge(XorbGrant(repository_id=repo.id, hash=name))
         return inserted
 
-    def add_shard(self, actor: Actor, repo: Repository, body: BinaryIO) -> int:
+    def add_shard(self, actor: Actor, repo: Repository, body: Source) -> int:
         """Put the files of a shard together as blobs that ``repo`` may refer to; return how many.
 
         Raises:
@@ -124,8 +123,7 @@ class XetService:
             raise BadInput(f"The chunks of file {to_text(file.hash)} do not make that hash.")
         xet_hash = to_text(file.hash)
         if not self._stored(file.sha256, file.size, xet_hash):
-            chunks = _ChunkStream(self._chunks(file.terms, names))
-            self.hub.blobs.write(chunks, file.sha256, file.size)
+            self.hub.blobs.write(self._chunks(file.terms, names), file.sha256, file.size)
         with self.hub.session(write=True) as session:
             self._remember(session, repo, file, xet_hash, names.values())
 
@@ -205,12 +203,7 @@ class XetService:
         xet_hash: str,
         names: Iterable[str],
     ) -> None:
-        self.hub.grant_blob(session, repo, file.sha256)
-        blob = session.get(Blob, file.sha256)
-        if blob is None:
-            blob = Blob(sha256=file.sha256, size=file.size)
-            session.add(blob)
-        blob.xet_hash = xet_hash
+        self.hub.grant_blob(session, repo, file.sha256, file.size, xet_hash)
         for name in set(names):
             session.merge(XorbGrant(repository_id=repo.id, hash=name))
 
@@ -221,34 +214,12 @@ def _parts(names: list[str], size: int = 500) -> Iterator[list[str]]:
         yield names[start : start + size]
 
 
-class _ChunkStream(io.RawIOBase):
-    """Chunks, one after the other, as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return one or more whole chunks' worth of bytes, at most ``size``; empty at the end."""
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        taken = self._rest if size < 0 else self._rest[:size]
-        self._rest = self._rest[len(taken) :]
-        return bytes(taken)
-
-
-class _Bounded(io.RawIOBase):
+class _Bounded:
     """A stream that refuses to give more than ``limit`` bytes."""
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
+    def __init__(self, stream: Source, limit: int) -> None:
         self._stream = stream
         self._left = limit
-
-    def readable(self) -> bool:
-        return True
 
     def read(self, size: int = -1, /) -> bytes:
         """Read like the stream itself.

@@ -6,10 +6,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from plait.errors import BadInput
 from plait.hub.xet.hashing import to_text
+from plait.hub.xet.xorb import Source
 
 MAX_SHARD = 64 * 2**20
 """The protocol's own bound on a serialised shard."""
@@ -54,7 +54,7 @@ class ShardFile:
         return sum(term.size for term in self.terms)
 
 
-def read_shard(stream: BinaryIO) -> Iterator[ShardFile]:
+def read_shard(stream: Source) -> Iterator[ShardFile]:
     """Yield the files of a shard, one at a time; its section on xorbs is checked for form only.
 
     What the shard says of xorbs is not believed: their chunks are known from the xorbs themselves.
@@ -79,7 +79,7 @@ def read_shard(stream: BinaryIO) -> Iterator[ShardFile]:
             _read(stream, _RECORD)
 
 
-def _read_file(stream: BinaryIO, record: bytes) -> ShardFile:
+def _read_file(stream: Source, record: bytes) -> ShardFile:
     digest, flags, count = _FILE.unpack(record)
     name = to_text(digest)
     if not flags & _WITH_VERIFICATION or not flags & _WITH_METADATA:
@@ -102,7 +102,7 @@ def _read_file(stream: BinaryIO, record: bytes) -> ShardFile:
     return ShardFile(digest, to_text(sha256), tuple(result))
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _read(stream: Source, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise BadInput("The shard is cut short.")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from plait.errors import BadInput, TooLarge
 from plait.hub.blobs import CHUNK, storage_errors, sync_folder
 from plait.hub.xet.hashing import from_text, to_text
-from plait.hub.xet.xorb import XorbIndex, check_xorb, read_chunks
+from plait.hub.xet.xorb import Source, XorbIndex, check_xorb, read_chunks
 
 _INDEX = ".index"
 _INDEXES_IN_MEMORY = 16
@@ -49,7 +49,7 @@ class XorbStore:
         """Return the chunks of a stored xorb."""
         return self._index(name)
 
-    def write(self, name: str, body: BinaryIO) -> tuple[XorbIndex, bool]:
+    def write(self, name: str, body: Source) -> tuple[XorbIndex, bool]:
         """Check a serialised xorb and keep it; False if it was there already.
 
         Raises:
@@ -97,7 +97,7 @@ class XorbStore:
             if entry.suffix != _INDEX:
                 yield entry.name
 
-    def _copy(self, body: BinaryIO, stream: BinaryIO) -> None:
+    def _copy(self, body: Source, stream: BinaryIO) -> None:
         size = 0
         while part := body.read(CHUNK):
             size += len(part)

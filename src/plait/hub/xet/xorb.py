@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import lz4.frame
 
@@ -25,6 +25,14 @@ _HEADER = 8
 _FOOTER = b"XETBLOB"
 _NONE, _LZ4, _GROUPED_LZ4 = 0, 1, 2
 _ENTRY = struct.Struct("<32sII")
+
+
+class Source(Protocol):
+    """What bytes are read from: a file, or a request's body."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return up to ``size`` bytes, fewer only at the end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class XorbIndex:
         return cls(tuple(Chunk(*record) for record in _ENTRY.iter_unpack(data)))
 
 
-def check_xorb(stream: BinaryIO) -> XorbIndex:
+def check_xorb(stream: Source) -> XorbIndex:
     """Read a serialised xorb through, decompress every chunk and hash it.
 
     A footer after the chunks is left alone: everything in it follows from the chunks.
@@ -122,7 +130,7 @@ def read_chunks(path: Path, index: XorbIndex, start: int, stop: int) -> Iterator
             yield data
 
 
-def _read_chunk(stream: BinaryIO, header: bytes, number: int) -> tuple[bytes, int]:
+def _read_chunk(stream: Source, header: bytes, number: int) -> tuple[bytes, int]:
     if len(header) < _HEADER:
         raise BadInput(f"The xorb ends inside the header of chunk {number}.")
     version, scheme = header[0], header[4]
