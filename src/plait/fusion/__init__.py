@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Weight fusion: several models of one architecture into one. numpy only; knows nothing of a hub."""
+
+from __future__ import annotations
+
+from plait.fusion.checkpoints import ModelSummary, check_model
+from plait.fusion.compare import compare_layers
+from plait.fusion.run import FusionResult, Progress, canonical_order, fuse, fused_tensors
+
+__all__ = [
+    "FusionResult",
+    "ModelSummary",
+    "Progress",
+    "canonical_order",
+    "check_model",
+    "compare_layers",
+    "fuse",
+    "fused_tensors",
+]

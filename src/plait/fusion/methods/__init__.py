@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of fusion methods: Plait's own, and those of the entry-point group `plait.methods`.
+
+A package adds a method by naming a `Method` in its metadata:
+
+    [project.entry-points."plait.methods"]
+    median = "my_package:MEDIAN"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from plait.errors import BadInput
+from plait.fusion.methods.base import Block, Method, Parameter, Sweep
+from plait.fusion.methods.deltas import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
+from plait.fusion.methods.linear import LINEAR, PASSTHROUGH
+from plait.fusion.methods.slerp import SLERP
+from plait.recipes.fusion import nearest
+
+__all__ = ["Block", "Method", "Parameter", "Sweep", "get", "names"]
+
+GROUP = "plait.methods"
+_BUILT_IN = {
+    m.name: m for m in (LINEAR, SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, PASSTHROUGH)
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of every method that can be used, Plait's own first."""
+    return (*_BUILT_IN, *(n for n in _others() if n not in _BUILT_IN))
+
+
+def get(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        BadInput: if there is none, with the nearest name that there is.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    point = _others().get(name)
+    if point is None:
+        raise BadInput(
+            f"There is no fusion method '{name[:60]}'{nearest(name, names())} "
+            f"Methods: {', '.join(names())}."
+        )
+    method = point.load()
+    if not isinstance(method, Method):
+        raise BadInput(f"The entry point '{name}' of {GROUP} is not a plait.fusion Method.")
+    return method
+
+
+@cache
+def _others():  # type: ignore[no-untyped-def]
+    return {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model reference in a recipe to a folder on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from plait.errors import BadInput, MissingExtra
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?(@[\w./-]{1,255})?")
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+def resolve_model(reference: str) -> Path:
+    """Return the folder of a model: the folder itself, else a snapshot by the hub's client.
+
+    Raises:
+        BadInput: if there is no such folder and no such repository can be fetched.
+    """
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _REPOSITORY.fullmatch(reference) or ".." in reference:
+        raise BadInput(f"There is no model folder '{reference}'.")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingExtra("huggingface_hub", "hub") from None
+    name, _, revision = reference.partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+    except Exception as error:  # the client's family of errors is wide: network, access, names
+        reason = " ".join(str(error).split())[:300]
+        raise BadInput(
+            f"'{reference}' is neither a folder nor a repository that can be fetched: {reason}"
+        ) from error

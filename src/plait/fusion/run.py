@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fuse`: a recipe's models into a new model folder, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.errors import BadInput, Cancelled, Conflict
+from plait.fusion.checkpoints import Checkpoint, hash_files, identity, open_checkpoint
+from plait.fusion.companions import check_tokenizers, write_companions
+from plait.fusion.engine import Engine, Readers
+from plait.fusion.numbers import STORAGE, Array, decode
+from plait.fusion.output import REPORT, Output, same_folder
+from plait.fusion.plan import Job, Plan, build_plan, canonical
+from plait.fusion.resolve import resolve_model
+from plait.recipes.fusion import FusionRecipe, dump_recipe, load_recipe
+
+Recipe = str | Path | Mapping[str, Any] | FusionRecipe
+Resolver = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fusion is: `done` of `total` bytes of the stage `reading`, `fusing` or `checking`."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """What a fusion made: hashes of the inputs by model and file, of the outputs by file, and cost."""
+
+    out: Path
+    inputs: Mapping[str, Mapping[str, str]]
+    outputs: Mapping[str, str]
+    seconds: float
+    cpu_seconds: float
+    bytes: int
+    resumed: bool = False
+
+
+@dataclass
+class _Prepared:
+    recipe: FusionRecipe
+    plan: Plan
+    models: dict[str, Checkpoint]
+    hashes: dict[Path, str] = field(default_factory=dict)
+
+    def keys(self) -> dict[str, bytes]:
+        """Return what names each model's content for random draws; seed included."""
+        seed = self.plan.seed.to_bytes(8, "little")
+        if not self.hashes:
+            return dict.fromkeys(self.models, seed)
+        return {r: seed + identity(m, self.hashes).encode() for r, m in self.models.items()}
+
+
+def fuse(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    resolve: Resolver | None = None,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    overwrite: bool = False,
+    out_shard_size: int | None = None,
+) -> FusionResult:
+    """Fuse the models of a recipe into the new folder `out`.
+
+    The folder appears when it is whole; until then the work lies in a hidden folder beside it, from
+    which an interrupted run (killed, or the power lost) goes on when it is started again. The same
+    inputs give the same bytes, whatever the number of threads.
+
+    Args:
+        recipe: a file, YAML text, mapping or parsed recipe, in mergekit's configuration language.
+        out: the folder to make; it must not exist, or be empty, unless `overwrite`.
+        resolve: turns a model reference into a folder (default: a folder, else the hub's client).
+        threads: how many threads to use (default: one for each core).
+        progress: called now and then from one of the threads.
+        cancelled: asked often; the work stops when it returns true.
+        overwrite: replace `out` if an earlier fusion made it.
+        out_shard_size: most bytes in one file of weights (default: one file).
+
+    Raises:
+        BadInput: a sentence that names what is wrong with the recipe or a model.
+        Conflict: if `out` is there already, or another run is making it.
+        Cancelled: if `cancelled` returned true.
+    """
+    clock, cpu = time.monotonic(), time.process_time()
+    threads = threads or _cores()
+    out = Path(out)
+    parsed = load_recipe(recipe)
+    _check_out(out, overwrite)
+    folders = _resolve_all(parsed, resolve)
+    for folder in folders.values():
+        if same_folder(folder, out):
+            raise BadInput(f"The output {out} is one of the inputs; choose another folder.")
+    report = _Reporter(progress, cancelled)
+    ready = _prepare(parsed, folders, threads, report, hashing=True)
+    plan = ready.plan
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Output(out, plan, ready.hashes, out_shard_size) as output:
+        report.begin("fusing", plan.bytes)
+        with Readers() as readers:
+            engine = Engine(plan.method, readers, ready.keys(), report.cancelled, report.advance)
+            work = [
+                (job, low, high)
+                for job in sorted(plan.jobs, key=lambda j: (-j.size, j.name))
+                for low, high in engine.segments(job)
+            ]
+            for job, low, high in work:
+                if output.has(job, low):
+                    report.advance((high - low) * _bytes_per_element(job))
+            _run(engine, [w for w in work if not output.has(w[0], w[1])], output, threads)
+        if not all(m.unchanged() for m in ready.models.values()):
+            raise BadInput("An input file changed while it was read; start again.")
+        output.sync()
+        report.begin("checking", output.bytes)
+        outputs = output.hashes(threads, report.advance)
+        write_companions(output.folder, plan, ready.models, output.shards)
+        inputs = {
+            reference: {p.name: ready.hashes[p] for p in model.files}
+            for reference, model in ready.models.items()
+        }
+        seconds, cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
+        output.publish(_report(parsed, inputs, outputs), overwrite)
+        return FusionResult(
+            out, inputs, outputs, seconds, cpu_seconds, plan.bytes + output.bytes, output.resumed
+        )
+
+
+def fused_tensors(
+    recipe: Recipe,
+    *,
+    resolve: Resolver | None = None,
+    threads: int | None = None,
+    only: Callable[[str], bool] | Collection[str] | None = None,
+) -> Iterator[tuple[str, Array]]:
+    """Yield the tensors that `fuse` would write, by name and in order, without writing anything.
+
+    Values are those of the output's format; bfloat16, which numpy lacks, comes as float32.
+
+    Args:
+        recipe: as for `fuse`.
+        resolve: as for `fuse`.
+        threads: as for `fuse`.
+        only: which tensors to make: their names, or a function of the name (default: all).
+    """
+    threads = threads or _cores()
+    parsed = load_recipe(recipe)
+    folders = _resolve_all(parsed, resolve)
+    hashing = parsed.order == "canonical" or parsed.method.startswith("dare")
+    ready = _prepare(parsed, folders, threads, _Reporter(None, None), hashing=hashing)
+    wanted = (
+        (lambda name: True) if only is None else only if callable(only) else set(only).__contains__
+    )
+    jobs = [job for job in ready.plan.jobs if wanted(job.name)]
+    with Readers() as readers, ThreadPoolExecutor(threads) as pool:
+        engine = Engine(ready.plan.method, readers, ready.keys())
+        queue: list[tuple[Job, _Memory, list[Future[None]]]] = []
+        rest = iter(jobs)
+        try:
+            while True:
+                # a few tensors ahead of the caller, so that threads have work but memory stays small
+                for job in islice(rest, max(0, 2 * threads - len(queue))):
+                    sink = _Memory(job)
+                    parts = engine.segments(job)
+                    queue.append(
+                        (job, sink, [pool.submit(engine.make, job, a, b, sink) for a, b in parts])
+                    )
+                if not queue:
+                    return
+                job, sink, futures = queue.pop(0)
+                for future in futures:
+                    future.result()
+                yield job.name, sink.values()
+        finally:
+            engine.stopped.set()
+
+
+def canonical_order(recipe: Recipe, *, resolve: Resolver | None = None) -> FusionRecipe:
+    """Return the recipe with its models sorted by the sha256 of their weights.
+
+    Two recipes that name the same models with the same parameters in another order become equal, and
+    so do the bytes they fuse to.
+    """
+    parsed = load_recipe(recipe)
+    models = {r: open_checkpoint(f) for r, f in _resolve_all(parsed, resolve).items()}
+    hashes = hash_files([p for m in models.values() for p in m.files], threads=_cores())
+    return canonical(parsed, {r: identity(m, hashes) for r, m in models.items()})
+
+
+class _Memory:
+    """A sink that keeps one tensor."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stored = np.empty(job.size, STORAGE[job.out])
+
+    def write(self, job: Job, start: int, stored: Array) -> None:
+        self._stored[start : start + stored.size] = stored
+
+    def values(self) -> Array:
+        """Return the tensor in its shape, bfloat16 as float32."""
+        stored = self._stored
+        if self._job.out == "BF16":
+            stored = np.empty(stored.size, np.float32)
+            decode(self._stored, "BF16", stored)
+        return stored.reshape(self._job.shape)
+
+
+class _Reporter:
+    """Counts bytes from several threads and tells the caller at most ten times a second."""
+
+    def __init__(
+        self, progress: Callable[[Progress], None] | None, cancelled: Callable[[], bool] | None
+    ) -> None:
+        self._asked = cancelled
+        self._next = 0.0
+        self._cancelled = False
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._stage, self._done, self._total, self._last = "", 0, 0, 0.0
+
+    def cancelled(self) -> bool:
+        """Ask the caller whether to stop, at most twenty times a second; it may ask a database."""
+        if self._asked and not self._cancelled and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 0.05
+            self._cancelled = self._asked()
+        return self._cancelled
+
+    def begin(self, stage: str, total: int) -> None:
+        self._stage, self._done, self._total = stage, 0, total
+        self._tell()
+
+    def advance(self, count: int) -> None:
+        if self.cancelled():
+            raise Cancelled("The fusion was cancelled; nothing of it was kept.")
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if self._done < self._total and now - self._last < 0.1:
+                return
+            self._last = now
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(Progress(self._stage, min(self._done, self._total), self._total))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _bytes_per_element(job: Job) -> int:
+    entries = (*job.inputs, *([job.base] if job.base else []))
+    return sum(STORAGE[e.code].itemsize for e in entries)
+
+
+def _resolve_all(recipe: FusionRecipe, resolve: Resolver | None) -> dict[str, Path]:
+    find = resolve or resolve_model
+    return {reference: Path(find(reference)) for reference in recipe.references()}
+
+
+def _prepare(
+    recipe: FusionRecipe,
+    folders: Mapping[str, Path],
+    threads: int,
+    report: _Reporter,
+    *,
+    hashing: bool,
+) -> _Prepared:
+    models = {reference: open_checkpoint(folder) for reference, folder in folders.items()}
+    # what the headers can refuse is refused before any weights are read
+    check_tokenizers(build_plan(recipe, models), models)
+    hashes: dict[Path, str] = {}
+    if hashing:
+        files = list(dict.fromkeys(p for m in models.values() for p in m.files))
+        report.begin("reading", sum(p.stat().st_size for p in files))
+        hashes = hash_files(files, threads=threads, tick=report.advance)
+    if recipe.order == "canonical":
+        recipe = canonical(recipe, {r: identity(m, hashes) for r, m in models.items()})
+    plan = build_plan(recipe, models)
+    return _Prepared(recipe, plan, models, hashes)
+
+
+def _run(engine: Engine, work: list[tuple[Job, int, int]], output: Output, threads: int) -> None:
+    """Make all parts with a pool of threads; the first failure stops the others."""
+    rest = iter(work)
+    with ThreadPoolExecutor(threads) as pool:
+        running: dict[Future[None], tuple[Job, int]] = {}
+        try:
+            while True:
+                for job, low, high in islice(rest, max(0, 2 * threads - len(running))):
+                    running[pool.submit(engine.make, job, low, high, output)] = (job, low)
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job, low = running.pop(future)
+                    future.result()
+                    output.finish(job, low)
+        except BaseException:
+            engine.stopped.set()
+            for future in running:
+                future.cancel()
+            raise
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise Conflict(f"{out} is not a folder; choose another output.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise Conflict(f"{out} exists already; choose another folder, or allow it to be replaced.")
+    if not (out / REPORT).is_file():
+        raise Conflict(
+            f"{out} was not made by a fusion and is not replaced; choose another folder."
+        )
+
+
+def _report(
+    recipe: FusionRecipe, inputs: Mapping[str, Mapping[str, str]], outputs: Mapping[str, str]
+) -> dict[str, Any]:
+    from plait import __version__
+
+    return {
+        "schema": 1,
+        "recipe": dump_recipe(recipe),
+        "inputs": inputs,
+        "outputs": outputs,
+        "software": {"plait": __version__, "numpy": np.__version__},
+    }
