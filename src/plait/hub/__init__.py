@@ -1,1 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The hub: repositories, commits, blobs, accounts and permissions. It knows nothing of tensors."""
+
+from __future__ import annotations
+
+from plait.hub.commits import CommitOutcome, OpenFile
+from plait.hub.database import Account, Discussion, DiscussionEvent, Repository, Token
+from plait.hub.facade import Hub
+from plait.hub.git import Author, Change, CommitInfo, Ref, Refs, TreeEntry
+from plait.hub.operations import (
+    AddBytes,
+    AddPointer,
+    CopyFile,
+    Delete,
+    DeleteFolder,
+    Operation,
+)
+from plait.hub.permissions import ANONYMOUS, SYSTEM, Actor, can
+from plait.hub.pointers import Pointer
+from plait.hub.repositories import Page
+
+__all__ = [
+    "ANONYMOUS",
+    "SYSTEM",
+    "Account",
+    "Actor",
+    "AddBytes",
+    "AddPointer",
+    "Author",
+    "Change",
+    "CommitInfo",
+    "CommitOutcome",
+    "CopyFile",
+    "Delete",
+    "DeleteFolder",
+    "Discussion",
+    "DiscussionEvent",
+    "Hub",
+    "OpenFile",
+    "Operation",
+    "Page",
+    "Pointer",
+    "Ref",
+    "Refs",
+    "Repository",
+    "Token",
+    "TreeEntry",
+    "can",
+]

@@ -271,9 +271,7 @@ class DiscussionEvent(Base):
     __tablename__ = "discussion_events"
 
     position: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(
-        String(24), unique=True, default=lambda: secrets.token_hex(12)
-    )
+    id: Mapped[str] = mapped_column(String(24), unique=True, default=lambda: secrets.token_hex(12))
     discussion_id: Mapped[int] = mapped_column(
         ForeignKey("discussions.id", ondelete="CASCADE"), index=True
     )

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cards: README.md and its YAML head."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from plait.errors import BadInput
+
+MAX_HEAD = 2**18
+MAX_DEPTH = 32
+MAX_NODES = 20_000
+
+_FENCE = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<head>.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]
+    """YAML's safe loader with YAML 1.2's plain values: ``no`` is Norwegian, a date stays text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]{0,30})$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
+
+
+def _float(loader: Any, node: Any) -> float | None:
+    text = loader.construct_scalar(node).lower()
+    # JSON, which the head is kept and sent as, has no infinities.
+    return None if "inf" in text or "nan" in text else float(text)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card's YAML head and its Markdown text."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+
+def split_card(content: str) -> tuple[str | None, str]:
+    """Split README.md into the YAML between its ``---`` lines (None without) and the Markdown."""
+    match = _FENCE.match(content)
+    if match is None:
+        return None, content
+    return match["head"], content[match.end() :]
+
+
+def load_yaml(text: str, *, what: str = "The YAML", limit: int = MAX_HEAD) -> Any:
+    """Load a stranger's YAML: no tags that make objects, no aliases, bounded size and depth.
+
+    Raises:
+        BadInput: it is not YAML, or goes beyond a bound; the message says where.
+    """
+    if len(text) > limit:
+        raise BadInput(f"{what} is longer than {limit} characters.")
+    try:
+        _check_events(text, what)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, narrowed further
+    except yaml.YAMLError as error:
+        raise BadInput(f"{what} cannot be read: {_explain(error)}") from None
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise BadInput(f"{what} cannot be read: {error}") from None
+
+
+def _check_events(text: str, what: str) -> None:
+    depth = nodes = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput(f"{what} uses an alias (*{event.anchor}); write the value out.")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        nodes += isinstance(event, yaml.NodeEvent)
+        if depth > MAX_DEPTH:
+            raise BadInput(f"{what} is nested more than {MAX_DEPTH} deep.")
+        if nodes > MAX_NODES:
+            raise BadInput(f"{what} has more than {MAX_NODES} values.")
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"{problem} in line {mark.line + 1}." if mark is not None else f"{problem}."
+
+
+def parse_card(content: str) -> Card:
+    """Read README.md.
+
+    Raises:
+        BadInput: its head is not YAML, or not a mapping.
+    """
+    head, text = split_card(content)
+    if head is None:
+        return Card({}, text)
+    data = load_yaml(head, what="The card's YAML head")
+    if data is None:
+        return Card({}, text)
+    if not isinstance(data, dict):
+        raise BadInput("The card's YAML head must be a mapping (lines of 'key: value').")
+    return Card(_plain(data), text)
+
+
+def read_head(content: str) -> dict[str, Any]:
+    """Return the YAML head of README.md as plain JSON values; raises as `parse_card`."""
+    return parse_card(content).data
+
+
+def dump_card(data: Mapping[str, Any], text: str) -> str:
+    """Write README.md; keys keep their order."""
+    if not data:
+        return text
+    head = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=100)
+    return f"---\n{head}---\n{text}"
+
+
+def _plain(value: Any) -> Any:
+    """Reduce to what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def card_tags(data: Mapping[str, Any]) -> list[str]:
+    """List the tags by which a card is found, in the Hub's form (``license:mit``, ``en``, …)."""
+    tags: list[str] = []
+
+    def add(key: str, prefix: str = "") -> None:
+        value = data.get(key)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item.strip():
+                tags.append(prefix + item.strip())
+
+    add("tags")
+    add("library_name")
+    add("pipeline_tag")
+    add("language")
+    add("license", "license:")
+    add("datasets", "dataset:")
+    add("base_model", "base_model:")
+    add("task_categories", "task_categories:")
+    add("size_categories", "size_categories:")
+    return list(dict.fromkeys(tags))

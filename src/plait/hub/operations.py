@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a commit may do to the files of a repository, in the order given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AddBytes:
+    """Write a file that is kept in git itself."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class AddPointer:
+    """Write a large file whose bytes the blob store holds; ``size`` None: as stored."""
+
+    path: str
+    sha256: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove one file."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class DeleteFolder:
+    """Remove a folder and everything in it."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class CopyFile:
+    """Copy a file or folder within the repository; ``revision`` None: from the commit's parent."""
+
+    source: str
+    path: str
+    revision: str | None = None
+
+
+Operation = AddBytes | AddPointer | Delete | DeleteFolder | CopyFile

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Branches and tags, with the caller's rights checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plait.errors import BadInput, Conflict, RevisionNotFound
+from plait.hub.database import Repository
+from plait.hub.git import MAIN, Author
+from plait.hub.names import check_branch, check_tag
+from plait.hub.permissions import Actor
+
+if TYPE_CHECKING:
+    from plait.hub.facade import Hub
+
+
+class References:
+    """The branches and tags of a hub's repositories."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def create_branch(
+        self, actor: Actor, repo: Repository, name: str, starting_point: str | None = None
+    ) -> None:
+        """Make a branch at ``starting_point`` (main if not given).
+
+        Raises:
+            BadInput: the name is not allowed.
+            Conflict: it exists.
+            RevisionNotFound: there is no such starting point.
+        """
+        self._hub.repositories.require(actor, repo, "repo.write")
+        oid = self._hub.git.resolve(repo, starting_point or "main")
+        self._hub.git.set_ref(repo, f"refs/heads/{check_branch(name)}", oid, expected=None)
+
+    def delete_branch(self, actor: Actor, repo: Repository, name: str) -> None:
+        """Remove a branch.
+
+        Raises:
+            BadInput: it is main.
+            RevisionNotFound: there is none of that name.
+        """
+        self._hub.repositories.require(actor, repo, "repo.write")
+        ref = f"refs/heads/{check_branch(name)}"
+        if ref == MAIN:
+            raise BadInput(f"Cannot delete {ref}")
+        self._hub.git.delete_ref(repo, ref)
+
+    def create_tag(
+        self,
+        actor: Actor,
+        repo: Repository,
+        name: str,
+        revision: str = "main",
+        message: str | None = None,
+    ) -> None:
+        """Tag a revision, with a message or plainly.
+
+        Raises:
+            BadInput: the name is not allowed.
+            Conflict: it exists.
+            RevisionNotFound: there is no such revision.
+        """
+        self._hub.repositories.require(actor, repo, "repo.write")
+        git = self._hub.git
+        author = Author(actor.name or "plait")
+        git.create_tag(repo, check_tag(name), git.resolve(repo, revision), message, author)
+
+    def delete_tag(self, actor: Actor, repo: Repository, name: str) -> None:
+        """Remove a tag.
+
+        Raises:
+            RevisionNotFound: there is none of that name.
+        """
+        self._hub.repositories.require(actor, repo, "repo.write")
+        self._hub.git.delete_ref(repo, f"refs/tags/{check_tag(name)}")
+
+    def super_squash(self, actor: Actor, repo: Repository, branch: str, message: str = "") -> str:
+        """Replace a branch's history by one commit with its files; return the commit's id.
+
+        Raises:
+            RevisionNotFound: there is no such branch.
+            Conflict: a pull request that is not finished starts from that history.
+        """
+        hub = self._hub
+        hub.repositories.require(actor, repo, "repo.admin")
+        ref = f"refs/heads/{check_branch(branch)}"
+        head = hub.git.head(repo, ref)
+        if head is None:
+            raise RevisionNotFound(f"There is no branch {ascii(branch[:120])}.")
+        if ref == MAIN and hub.discussions.list(repo, pull_request=True, status="open", limit=1):
+            raise Conflict(
+                "A pull request is open. Merge or close it before you squash main's history."
+            )
+        oid = hub.git.write_commit(
+            repo,
+            base=head,
+            operations=[],
+            message=message or "Super-squash history",
+            author=Author(actor.name or "plait"),
+            parents=[],
+        )
+        hub.git.set_ref(repo, ref, oid, expected=head)
+        if ref == MAIN:
+            hub.repositories.refresh(repo)
+        return oid
