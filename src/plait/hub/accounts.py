@@ -83,7 +83,7 @@ class Accounts:
         """
         account = self.find(name)
         if account is None:
-            raise NotFound(f"There is no user or organisation named {ascii(name[:96])}.")
+            raise NotFound(f"There is no user or organisation named {name[:96]!a}.")
         return account
 
     def get_user(self, name: str) -> Account:
@@ -94,7 +94,7 @@ class Accounts:
         """
         account = self.find(name)
         if account is None or account.kind != "user":
-            raise NotFound(f"There is no user named {ascii(name[:96])}.")
+            raise NotFound(f"There is no user named {name[:96]!a}.")
         return account
 
     def by_id(self, account_id: int) -> Account | None:
@@ -109,7 +109,7 @@ class Accounts:
             BadInput: no such role, or the accounts are not an organisation and a user.
         """
         if role not in ROLES:
-            raise BadInput(f"There is no role {ascii(role)}. Use one of: {', '.join(ROLES)}.")
+            raise BadInput(f"There is no role {role!a}. Use one of: {', '.join(ROLES)}.")
         if organization.kind != "organization":
             raise BadInput(f"'{organization.name}' is not an organisation.")
         if user.kind != "user":
@@ -202,6 +202,6 @@ def load_actor(session: Session, user: Account, scope: Scope, token_id: int | No
         name=user.name,
         is_admin=user.is_admin,
         scope=scope,
-        roles=MappingProxyType({organization: role for organization, role in roles}),  # type: ignore[arg-type,misc]
+        roles=MappingProxyType({row[0]: row[1] for row in roles}),
         token_id=token_id,
     )

@@ -56,7 +56,7 @@ class BlobStore:
             BadInput: not a SHA-256.
         """
         if not is_sha256(sha256):
-            raise BadInput(f"{ascii(sha256[:80])} is not a SHA-256 (64 lowercase hex digits).")
+            raise BadInput(f"{sha256[:80]!a} is not a SHA-256 (64 lowercase hex digits).")
         return self.folder / sha256[:2] / sha256[2:4] / sha256
 
     def exists(self, sha256: str) -> bool:

@@ -173,7 +173,7 @@ class CommitService:
         ref = f"refs/heads/{_branch(revision)}"
         if self._hub.git.head(repo, ref) is None:
             raise RevisionNotFound(
-                f"There is no branch {ascii(revision[:120])} in '{repo.full_name}' to commit to. "
+                f"There is no branch {revision[:120]!a} in '{repo.full_name}' to commit to. "
                 "Create it first."
             )
         return ref, None
@@ -288,7 +288,7 @@ class CommitService:
         sizes: dict[str, int] = {}
         for sha256 in wanted:
             if not is_sha256(sha256):
-                raise BadInput(f"{ascii(sha256[:80])} is not a SHA-256 (64 lowercase hex digits).")
+                raise BadInput(f"{sha256[:80]!a} is not a SHA-256 (64 lowercase hex digits).")
         names = sorted(wanted)
         with self._hub.session() as session:
             for start in range(0, len(names), 500):

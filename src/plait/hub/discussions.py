@@ -123,6 +123,17 @@ class Discussions:
             raise NotFound(f"There is no discussion {number} in '{repo.full_name}'.")
         return found
 
+    def events(self, discussion: Discussion) -> list[DiscussionEvent]:
+        """List what happened, in order."""
+        with self._hub.session() as session:
+            return list(
+                session.scalars(
+                    select(DiscussionEvent)
+                    .where(DiscussionEvent.discussion_id == discussion.id)
+                    .order_by(DiscussionEvent.position)
+                )
+            )
+
     def list(
         self,
         repo: Repository,
@@ -133,7 +144,7 @@ class Discussions:
         limit: int = 50,
         skip: int = 0,
     ) -> list[Discussion]:
-        """List discussions, newest first; ``status`` ``open`` includes drafts, ``closed`` merged."""
+        """List discussions, newest first; ``open`` includes drafts, ``closed`` merged."""
         query = self._filtered(select(Discussion), repo, pull_request, status, author)
         with self._hub.session() as session:
             return list(
@@ -170,22 +181,11 @@ class Discussions:
             names = ("open", "draft") if status == "open" else ("closed", "merged")
             query = query.where(Discussion.status.in_(names))
         elif status not in (None, "all"):
-            raise BadInput(f"There is no status {ascii(status)}. Use 'all', 'open' or 'closed'.")
+            raise BadInput(f"There is no status {status!a}. Use 'all', 'open' or 'closed'.")
         if author is not None:
             account = self._hub.accounts.find(author)
             query = query.where(Discussion.author_id == (account.id if account else -1))
         return query
-
-    def events(self, discussion: Discussion) -> list[DiscussionEvent]:
-        """List what happened, in order."""
-        with self._hub.session() as session:
-            return list(
-                session.scalars(
-                    select(DiscussionEvent)
-                    .where(DiscussionEvent.discussion_id == discussion.id)
-                    .order_by(DiscussionEvent.position)
-                )
-            )
 
     def add_comment(
         self,
@@ -220,7 +220,7 @@ class Discussions:
             Conflict: a merged pull request stays merged.
         """
         if status not in ("open", "closed", "draft"):
-            raise BadInput(f"There is no status {ascii(status)}. Use 'open' or 'closed'.")
+            raise BadInput(f"There is no status {status!a}. Use 'open' or 'closed'.")
         self._require(actor, discussion, "discussion.edit")
         if status == "draft" and not discussion.is_pull_request:
             raise BadInput("Only a pull request can be a draft.")
@@ -346,7 +346,7 @@ class Discussions:
             )
         )
         if event is None:
-            raise NotFound(f"There is no comment {ascii(event_id[:40])} in this discussion.")
+            raise NotFound(f"There is no comment {event_id[:40]!a} in this discussion.")
         repo = self.repository(discussion)
         self._hub.repositories.require(actor, repo, "repo.discuss")
         mine = actor.is_system or (event.author_id is not None and event.author_id == actor.user_id)

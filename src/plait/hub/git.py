@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Final, Literal
 
 import pygit2
@@ -206,7 +207,7 @@ class GitStore:
         oid = _resolve(self.open(repo), revision)
         if oid is None:
             raise RevisionNotFound(
-                f"There is no branch, tag or commit {ascii(revision[:120])} in this repository."
+                f"There is no branch, tag or commit {revision[:120]!a} in this repository."
             )
         return oid
 
@@ -286,7 +287,7 @@ class GitStore:
     def last_commits(
         self, repo: Repository | int, oid: str, paths: Sequence[str]
     ) -> dict[str, CommitInfo]:
-        """Return the commit that last changed each path; a path beyond the search's bound is absent.
+        """Return the commit that last changed each path; one beyond the search's bound is absent.
 
         Follows first parents, so that a merge counts as the change it brought.
         """
@@ -408,7 +409,7 @@ class GitStore:
                 raise moved()
             base = parent_oid or head
             if base is None and parents is None:
-                raise RevisionNotFound(f"There is no ref {ascii(ref[:120])} to commit to.")
+                raise RevisionNotFound(f"There is no ref {ref[:120]!a} to commit to.")
             oid = self.write_commit(
                 repo,
                 base=base,
@@ -466,7 +467,12 @@ class GitStore:
         return str(_commit(self.open(repo), oid).tree.id)
 
     def set_ref(
-        self, repo: Repository | int, ref: str, oid: str, *, expected: str | None | Any = ...
+        self,
+        repo: Repository | int,
+        ref: str,
+        oid: str,
+        *,
+        expected: str | EllipsisType | None = ...,
     ) -> None:
         """Make ``ref`` stand for a commit.
 
@@ -514,7 +520,7 @@ class GitStore:
         with self.locked(repo):
             git = self.open(repo)
             if ref not in git.references:
-                raise RevisionNotFound(f"Invalid rev id: there is no {ascii(ref[:120])}.")
+                raise RevisionNotFound(f"Invalid rev id: there is no {ref[:120]!a}.")
             git.references.delete(ref)
 
     def merge_trees(
@@ -601,7 +607,7 @@ def _move(git: Any, ref: str, oid: str, head: str | None) -> None:
 def _commit(git: Any, oid: str) -> Any:
     found = git.get(oid) if is_oid(oid) else None
     if found is None or found.type != ObjectType.COMMIT:
-        raise RevisionNotFound(f"There is no commit {ascii(oid[:80])} in this repository.")
+        raise RevisionNotFound(f"There is no commit {oid[:80]!a} in this repository.")
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What accounts, repositories, files and revisions may be called; everything is checked here once."""
+"""What accounts, repositories, files and revisions may be called, checked here once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED_NAMESPACES = frozenset(
     null oauth organization organizations orgs papers plait pricing privacy pulls raw readyz
     resolve robots.txt search security sessions settings signin signout signup space spaces static
     status support system tags tasks terms tokens tree undefined uploads user users v1 v2 webhooks
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """First path segments that the server uses itself, or may come to use."""
 

@@ -89,7 +89,7 @@ class References:
         ref = f"refs/heads/{check_branch(branch)}"
         head = hub.git.head(repo, ref)
         if head is None:
-            raise RevisionNotFound(f"There is no branch {ascii(branch[:120])}.")
+            raise RevisionNotFound(f"There is no branch {branch[:120]!a}.")
         if ref == MAIN and hub.discussions.list(repo, pull_request=True, status="open", limit=1):
             raise Conflict(
                 "A pull request is open. Merge or close it before you squash main's history."

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +42,7 @@ class Page:
 def missing(repo_type: str, full_name: str) -> RepositoryNotFound:
     """Return the error for a repository that does not exist or may not be read."""
     return RepositoryNotFound(
-        f"There is no {repo_type} {ascii(full_name[:200])}. "
+        f"There is no {repo_type} {full_name[:200]!a}. "
         "If it is private, use a token that may read it."
     )
 
@@ -190,14 +191,13 @@ class Repositories:
             query = query.where(Repository.type == repo_type)
         if namespace is not None:
             query = query.where(Account.name_key == namespace.lower())
-        for word in (search or "").lower().split("/") if "/" in (search or "") else [search or ""]:
-            for part in word.lower().split()[:8]:
-                query = query.where(
-                    or_(
-                        Repository.name_key.contains(part, autoescape=True),
-                        Account.name_key.contains(part, autoescape=True),
-                    )
+        for part in (search or "").lower().replace("/", " ").split()[:8]:
+            query = query.where(
+                or_(
+                    Repository.name_key.contains(part, autoescape=True),
+                    Account.name_key.contains(part, autoescape=True),
                 )
+            )
         for tag in tags:
             query = query.where(
                 Repository.id.in_(
@@ -338,10 +338,9 @@ def _read_cursor(cursor: str, length: int) -> list[Any]:
 
 
 def _moment(text: str) -> datetime:
-    try:
+    moment = None
+    with suppress(ValueError):
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None  # type: ignore[assignment]
     if moment is None or moment.tzinfo is None:
         raise BadInput("The cursor of this listing is not one that the hub gave. Start again.")
     return moment

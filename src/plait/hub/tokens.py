@@ -80,7 +80,7 @@ class Tokens:
             BadInput: the scope is neither ``read`` nor ``write``, or the account no user.
         """
         if scope not in ("read", "write"):
-            raise BadInput(f"There is no token scope {ascii(scope)}. Use 'read' or 'write'.")
+            raise BadInput(f"There is no token scope {scope!a}. Use 'read' or 'write'.")
         if user.kind != "user":
             raise BadInput(f"'{user.name}' is an organisation; tokens belong to users.")
         secret = new_token()

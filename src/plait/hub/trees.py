@@ -7,7 +7,6 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pygit2
 from pygit2.enums import FileMode
 
 from plait.errors import BadInput, EntryNotFound
@@ -23,12 +22,47 @@ from plait.hub.operations import (
 from plait.hub.pointers import format_pointer
 
 ATTRIBUTES = ".gitattributes"
-LFS_PATTERNS = (
-    "*.7z *.arrow *.avro *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.joblib *.lfs.* *.lz4 *.mds "
-    "*.mlmodel *.model *.msgpack *.npy *.npz *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth "
-    "*.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz *.wasm *.xz *.zip *.zst "
-    "*tfevents*"
-).split()
+LFS_PATTERNS = [
+    "*.7z",
+    "*.arrow",
+    "*.avro",
+    "*.bin",
+    "*.bz2",
+    "*.ckpt",
+    "*.ftz",
+    "*.gguf",
+    "*.gz",
+    "*.h5",
+    "*.joblib",
+    "*.lfs.*",
+    "*.lz4",
+    "*.mds",
+    "*.mlmodel",
+    "*.model",
+    "*.msgpack",
+    "*.npy",
+    "*.npz",
+    "*.onnx",
+    "*.ot",
+    "*.parquet",
+    "*.pb",
+    "*.pickle",
+    "*.pkl",
+    "*.pt",
+    "*.pth",
+    "*.rar",
+    "*.safetensors",
+    "saved_model/**/*",
+    "*.tar.*",
+    "*.tar",
+    "*.tflite",
+    "*.tgz",
+    "*.wasm",
+    "*.xz",
+    "*.zip",
+    "*.zst",
+    "*tfevents*",
+]
 """What a new repository keeps outside git, as on the Hub."""
 _LFS = "filter=lfs diff=lfs merge=lfs -text"
 _LEAVES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.LINK, FileMode.COMMIT)
@@ -129,7 +163,7 @@ def build_tree(
     commit_tree: Callable[[str], Any],
     blob_size: Callable[[str], int],
 ) -> Any:
-    """Apply ``operations`` to a tree and return the new tree's id; objects are written, no ref moves.
+    """Apply ``operations`` to a tree and return the new tree's id; no ref moves.
 
     Args:
         repository: an open pygit2 repository.
