@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bootstrap behind every interval: over groups of items, inside each task, paired over models.
+
+Groups (documents) are drawn with replacement, whole, so that sentences of one document, which
+succeed and fail together, do not count as independent evidence. Models share the draws, so that a
+difference is between the same items. Intervals are *expanded percentile* intervals (Hesterberg,
+"What Teachers Should Know About the Bootstrap", 2015): deviations are widened by
+sqrt(G / (G - 1)) and by Student's t over the normal quantile, without which few groups give
+intervals that are too short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.evaluation.metrics import Floats, Metric
+
+RESAMPLES = 10_000
+MAX_CELLS = 4_000_000
+MAX_DRAWN = 400_000_000
+
+Contrast = Callable[[Floats], Floats]
+"""Takes scores [..., models] to one number each [...]: a model's score or a difference of two."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One task's scores and their resamples."""
+
+    estimate: Floats
+    """[models]"""
+    draws: Floats
+    """[resamples, models]"""
+    groups: int
+    resolution: float
+    """The difference in score that one item makes: one in the smallest class."""
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """A contrast averaged over tasks: its value, and how far resamples stray from it (widened)."""
+
+    effect: float
+    values: NDArray[np.float64]
+    widening: float
+    resolution: float
+
+    def lower(self, confidence: float) -> float:
+        """Return the value that the truth exceeds with this (one-sided) confidence."""
+        return self.effect - self._reach(-self.values, confidence)
+
+    def upper(self, confidence: float) -> float:
+        """Return the value that the truth stays under with this (one-sided) confidence."""
+        return self.effect + self._reach(self.values, confidence)
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of the hypothesis that the contrast is zero."""
+        beyond = np.count_nonzero(np.abs(self.values) >= abs(self.effect))
+        return float((1 + beyond) / (1 + len(self.values)))
+
+    def _reach(self, values: NDArray[np.float64], confidence: float) -> float:
+        reach = float(np.quantile(values, confidence))
+        # Where models hardly differ on the items drawn, resamples hardly vary and say nothing about
+        # items not drawn: n items without one event bound its rate by -ln(1 - confidence) / n
+        # (the "rule of three"), and no interval is shorter than that.
+        return max(reach, -math.log(1 - confidence) * self.resolution)
+
+
+def generator(seed: int, key: str) -> np.random.Generator:
+    """Return a random generator that depends on the seed and a name and on nothing else."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def resample(
+    table: Floats, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0, key: str = ""
+) -> Sample:
+    """Draw the groups of one task with replacement, and score every model on each draw.
+
+    ``table`` holds the counts of every group for every model, [groups, models, 3, classes].
+    """
+    groups, shape = len(table), table.shape[1:]
+    total = table.sum(axis=0)
+    # groups with the same counts are alike: drawing kinds of groups gives the same distribution
+    # and costs far less than drawing groups
+    kinds, often = np.unique(table.reshape(groups, -1), axis=0, return_counts=True)
+    resamples = max(1_000, min(resamples, MAX_DRAWN // len(kinds)))
+    random = generator(seed, key)
+    parts = []
+    chunk = max(1, MAX_CELLS // len(kinds))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = random.multinomial(groups, often / groups, size=size)
+        parts.append(metric((drawn @ kinds).reshape(size, *shape)))
+    present = total[0, 0][total[0, 0] > 0]
+    resolution = 1.0 / (len(present) * float(present.min()))
+    return Sample(metric(total), np.concatenate(parts), groups, resolution)
+
+
+def deviations(samples: Sequence[Sample], contrast: Contrast) -> Deviations:
+    """Average a contrast over tasks and widen its deviations for the number of groups.
+
+    Degrees of freedom over several tasks are Welch and Satterthwaite's.
+    """
+    count = len(samples)
+    length = min(len(sample.draws) for sample in samples)
+    effect, squares, quarter = 0.0, 0.0, 0.0
+    values = np.zeros(length)
+    for sample in samples:
+        value = float(contrast(sample.estimate))
+        factor = math.sqrt(sample.groups / max(1, sample.groups - 1))
+        strayed = factor * (contrast(sample.draws[:length]) - value) / count
+        variance = float(strayed.var())
+        effect += value / count
+        values += strayed
+        squares += variance
+        quarter += variance**2 / max(1, sample.groups - 1)
+    freedom = squares**2 / quarter if quarter > 0 else float(length)
+    widening = student(0.975, freedom) / student(0.975, math.inf)
+    resolution = max(sample.resolution for sample in samples) / count
+    return Deviations(effect, values * widening, widening, resolution)
+
+
+def interval(
+    samples: Sequence[Sample],
+    contrast: Contrast,
+    *,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+) -> tuple[float, float]:
+    """Return a two-sided interval of a contrast averaged over tasks, cut off at ``bounds``."""
+    found = deviations(samples, contrast)
+    side = (1 + confidence) / 2
+    return max(bounds[0], found.lower(side)), min(bounds[1], found.upper(side))
+
+
+def student(probability: float, freedom: float) -> float:
+    """Return Student's t quantile by the Cornish-Fisher expansion (Abramowitz & Stegun 26.7.5).
+
+    Good to two decimals from three degrees of freedom on; below that it is too small.
+    """
+    z = NormalDist().inv_cdf(probability)
+    if math.isinf(freedom):
+        return z
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom ** (k + 1) for k, term in enumerate(terms))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values, in the given order (Holm 1979)."""
+    count = len(p_values)
+    adjusted = [0.0] * count
+    worst = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        worst = max(worst, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def as_difference(first: int, second: int) -> Contrast:
+    """Return the contrast "score of model ``first`` minus score of model ``second``"."""
+
+    def contrast(scores: Any) -> Any:
+        return scores[..., first] - scores[..., second]
+
+    return contrast

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running text classifiers: one model from its folder, or several as an output ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import BadInput
+from plait.pretrained import limited_threads, load_classifier, pad
+
+Probabilities = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called with the items done and the items in all; what it raises stops the work."""
+
+BATCH = 32
+MAX_LENGTH = 128
+
+
+class Predictor(Protocol):
+    """Anything that gives probabilities over the same labels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the columns of what `predict` returns."""
+
+    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [texts, classes]."""
+
+
+class TextClassifier:
+    """A sequence classification model with its tokenizer, on the CPU, for prediction only."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_length: int = MAX_LENGTH,
+        threads: int | None = None,
+    ) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._threads = threads
+        config = model.config
+        self.max_length = min(max_length, getattr(config, "max_position_embeddings", max_length))
+        self.labels: tuple[str, ...] = tuple(
+            str(config.id2label[i]) for i in range(config.num_labels)
+        )
+
+    @classmethod
+    def load(
+        cls, folder: Path, threads: int | None = None, *, max_length: int = MAX_LENGTH
+    ) -> TextClassifier:
+        """Load what ``save_pretrained`` wrote: configuration, safetensors weights, tokenizer.
+
+        Nothing from the folder is executed: no pickle, no code of the repository's own.
+
+        Raises:
+            BadInput: if it is not a text classifier in safetensors with a tokenizer.
+            MissingExtra: if torch or transformers is not installed.
+        """
+        model, tokenizer = load_classifier(folder)
+        return cls(model, tokenizer, max_length=max_length, threads=threads)
+
+    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [texts, classes]; the order of the texts does not change them.
+
+        Raises:
+            BadInput: if the model gives something that is not a number.
+        """
+        import torch
+
+        encoded = self._encode(texts)
+        # batches of like lengths waste no work on padding; ties broken by place, so that runs agree
+        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
+        out = np.zeros((len(encoded), len(self.labels)), dtype=np.float32)
+        with torch.inference_mode(), limited_threads(self._threads):
+            for start in range(0, len(order), BATCH):
+                chosen = order[start : start + BATCH]
+                batch = pad(self._tokenizer, [encoded[i] for i in chosen])
+                out[chosen] = torch.softmax(self._model(**batch).logits.float(), dim=-1).numpy()
+                if progress is not None:
+                    progress(min(start + BATCH, len(order)), len(order))
+        if not np.isfinite(out).all():
+            raise BadInput(
+                "The model's output has values that are not numbers (NaN); its weights are damaged "
+                "or overflow."
+            )
+        return out
+
+    def load_tensors(self, tensors: Iterable[tuple[str, NDArray[Any]]]) -> None:
+        """Replace every weight, for judging a candidate without writing it to disk.
+
+        Raises:
+            BadInput: if a name is missing, unknown or given twice, or a shape differs; the model
+                may then hold some of the new weights and must not be used.
+        """
+        import torch
+
+        wanted = self._model.state_dict()
+        tied = _tied_names(self._model)
+        seen: set[str] = set()
+        with torch.no_grad():
+            for name, array in tensors:
+                if name not in wanted or name in seen:
+                    why = "was given twice" if name in seen else "is not a weight of this model"
+                    raise BadInput(f"Tensor '{name}' {why}.")
+                target = wanted[name]
+                if tuple(array.shape) != tuple(target.shape):
+                    raise BadInput(
+                        f"Tensor '{name}' has shape {list(array.shape)} but the model needs "
+                        f"{list(target.shape)}."
+                    )
+                if not array.flags.writeable:
+                    array = array.copy()
+                target.copy_(torch.from_numpy(array))
+                seen.add(name)
+        missing = sorted(set(wanted) - seen - tied)
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise BadInput(f"Tensor '{missing[0]}'{more} of the model was not given.")
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+
+class OutputEnsemble:
+    """Several models over one label space; their probabilities are averaged with weights."""
+
+    def __init__(self, models: Sequence[Predictor], weights: Sequence[float] | None = None) -> None:
+        if not models:
+            raise BadInput("An ensemble needs at least one model.")
+        shares = np.ones(len(models)) if weights is None else np.asarray(weights, dtype=float)
+        if shares.shape != (len(models),) or not np.isfinite(shares).all() or (shares < 0).any():
+            raise BadInput("An ensemble needs one weight for each model, none below zero.")
+        if shares.sum() == 0:
+            raise BadInput("An ensemble needs at least one weight above zero.")
+        self.labels: tuple[str, ...] = models[0].labels
+        for model in models:
+            if sorted(model.labels) != sorted(self.labels):
+                raise BadInput(
+                    f"The models of an ensemble need the same labels; one has {list(self.labels)}, "
+                    f"another {list(model.labels)}."
+                )
+        self._models = tuple(models)
+        self._weights = shares / shares.sum()
+
+    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
+        """Return the weighted mean of the models' probabilities [texts, classes]."""
+        total = len(texts) * len(self._models)
+        mean = np.zeros((len(texts), len(self.labels)))
+        for number, (model, weight) in enumerate(zip(self._models, self._weights, strict=True)):
+            columns = [model.labels.index(label) for label in self.labels]
+            step = _offset(progress, number * len(texts), total)
+            mean += weight * model.predict(texts, step)[:, columns]
+        return mean.astype(np.float32)
+
+
+def _tied_names(model: Any) -> set[str]:
+    tied = getattr(model, "_tied_weights_keys", None) or ()
+    return set(tied)
+
+
+def _offset(progress: Progress | None, before: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)

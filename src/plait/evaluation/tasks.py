@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks: labelled items read from a data set's folder, checked before any model runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import BadInput, MissingExtra
+
+if TYPE_CHECKING:
+    from plait.recipes.project import TaskSpec
+
+Label = int | str
+
+MAX_FILE_BYTES = 1 << 30
+MAX_ITEMS = 1_000_000
+MAX_TEXT = 100_000
+MAX_LABELS = 1_000
+SUFFIXES = ("jsonl", "parquet", "csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One text with its true label; items of one group (a document) are not independent."""
+
+    text: str
+    label: Label
+    group: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """The items of one split of one data set, and the metric that scores predictions on them."""
+
+    name: str
+    metric: str
+    items: tuple[Item, ...]
+    labels: tuple[Label, ...]
+
+
+def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
+    """Read ``data/{split}.jsonl``, ``.parquet`` or ``.csv`` of a data set's folder.
+
+    Raises:
+        BadInput: naming the file, the row and the column, if the split is missing or empty, a
+            column is missing, a text or label is not one, there is only one label, or it is too
+            large.
+    """
+    files = _files(folder, split, spec.dataset)
+    columns = [spec.columns.text, spec.columns.label]
+    if spec.columns.group is not None:
+        columns.append(spec.columns.group)
+    items: list[Item] = []
+    for file in files:
+        where = f"{file.name} of data set {spec.dataset}"
+        _check_size(file, where)
+        for number, row in enumerate(_rows(file, where, columns), start=1):
+            if len(items) >= MAX_ITEMS:
+                raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
+            items.append(_item(row, spec, f"row {number} of {where}", f"{split}:{len(items)}"))
+    place = f"Split '{split}' of data set {spec.dataset}"
+    if not items:
+        raise BadInput(f"{place} is empty; it needs items of every label.")
+    if all(isinstance(i.label, str) and i.label.isdecimal() for i in items):
+        items = [Item(i.text, int(i.label), i.group, i.id) for i in items]
+    kinds = {type(item.label) for item in items}
+    if len(kinds) > 1:
+        raise BadInput(
+            f"{place}: column '{spec.columns.label}' mixes numbers and names; use one of the two."
+        )
+    labels = sorted({item.label for item in items}, key=lambda label: (str(type(label)), label))
+    if len(labels) < 2:
+        raise BadInput(
+            f"{place}: every item has the label '{labels[0]}'; a task needs two labels or more."
+        )
+    if len(labels) > MAX_LABELS:
+        raise BadInput(
+            f"{place}: column '{spec.columns.label}' has more than {MAX_LABELS:,} labels; "
+            "is it the right column?"
+        )
+    return Task(spec.name, spec.metric, tuple(items), tuple(labels))
+
+
+def _files(folder: Path, split: str, dataset: str) -> list[Path]:
+    data = folder / "data"
+    for suffix in SUFFIXES:
+        one = data / f"{split}.{suffix}"
+        if one.is_file():
+            return [one]
+        # what `Dataset.push_to_hub` writes: train-00000-of-00002.parquet
+        shards = sorted(data.glob(f"{split}-*-of-*.{suffix}"))
+        if shards:
+            return shards
+    wanted = ", ".join(f"data/{split}.{suffix}" for suffix in SUFFIXES)
+    raise BadInput(f"Data set {dataset} has no split '{split}'; it needs one of {wanted}.")
+
+
+def _check_size(file: Path, where: str) -> None:
+    size = file.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise BadInput(
+            f"{where} has {size:,} bytes; {MAX_FILE_BYTES:,} is the most that a task may read."
+        )
+
+
+def _rows(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    read = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}[file.suffix]
+    try:
+        yield from read(file, where, columns)
+    except UnicodeDecodeError:
+        raise BadInput(f"{where} is not UTF-8 text.") from None
+    except OSError as error:
+        raise BadInput(f"{where} cannot be read: {error.strerror or error}.") from None
+
+
+def _jsonl(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                raise BadInput(f"Line {number} of {where} is not JSON.") from None
+            if not isinstance(row, dict):
+                raise BadInput(f'Line {number} of {where} must be an object like {{"text": …}}.')
+            _need(row, columns, f"Line {number} of {where}")
+            yield row
+
+
+def _csv(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines)
+        try:
+            _need(reader.fieldnames or (), columns, where)
+            yield from reader
+        except csv.Error as error:
+            raise BadInput(f"{where} is not valid CSV: {error}.") from None
+
+
+def _parquet(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "train") from None
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            _need(table.schema_arrow.names, columns, where)
+            # the header's claim is checked before anything is decoded
+            if table.metadata.num_rows > MAX_ITEMS:
+                raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
+            for batch in table.iter_batches(batch_size=10_000, columns=columns):
+                yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        told = " ".join(str(error).split())[:200]
+        raise BadInput(f"{where} is not a readable Parquet file: {told}.") from None
+
+
+def _need(present: object, columns: list[str], where: str) -> None:
+    names = [str(name) for name in present]  # type: ignore[attr-defined]
+    for column in columns:
+        if column not in names:
+            there = ", ".join(names[:20]) or "none"
+            raise BadInput(
+                f"{where} has no column '{column}' (it has: {there}). Name the right one under "
+                "'columns' of the task in plait.yaml."
+            )
+
+
+def _item(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str) -> Item:
+    content = row[spec.columns.text]
+    if not isinstance(content, str) or not content.strip():
+        raise BadInput(f"Column '{spec.columns.text}' in {where} must be a text that is not empty.")
+    if len(content) > MAX_TEXT:
+        raise BadInput(
+            f"Column '{spec.columns.text}' in {where} is longer than {MAX_TEXT:,} characters."
+        )
+    label = row[spec.columns.label]
+    if isinstance(label, bool) or not isinstance(label, int | str) or label == "":
+        raise BadInput(
+            f"Column '{spec.columns.label}' in {where} must be a whole number or a name."
+        )
+    group = identity
+    if spec.columns.group is not None:
+        value = row[spec.columns.group]
+        if not isinstance(value, int | str) or value == "":
+            raise BadInput(
+                f"Column '{spec.columns.group}' in {where} must be a number or a name: the "
+                "document that the text is from."
+            )
+        group = str(value)
+    return Item(content, label, group, identity)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading transformers models from folders, for the engines that run them: no pickle, no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plait.errors import BadInput, MissingExtra
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+
+def load_classifier(folder: Path, *, new_head: Sequence[str] | None = None) -> tuple[Any, Any]:
+    """Load a sequence classification model and its tokenizer from a folder, in float32.
+
+    Raises:
+        BadInput: naming the folder and what it lacks. Weights without a head are an error unless
+            ``new_head`` names the labels of a fresh one.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "train") from None
+    folder = Path(folder)
+    _check_folder(folder)
+    transformers.utils.logging.disable_progress_bar()
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    fresh: dict[str, Any] = {}
+    if new_head is not None:
+        names = dict(enumerate(new_head))
+        fresh = {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {name: index for index, name in names.items()},
+        }
+    with _quiet(transformers):
+        try:
+            model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+                **fresh,
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+        except Exception as error:  # transformers raises some twenty kinds for a bad folder
+            told = " ".join(str(error).split())[:300]
+            raise BadInput(
+                f"{folder.name} cannot be loaded as a text classifier: {told}"
+            ) from error
+    missing = sorted(loading["missing_keys"])
+    if missing and new_head is None:
+        raise BadInput(
+            f"{folder.name} lacks weights that a text classifier needs ({missing[0]}): it must be "
+            "a sequence classification model with its head, as save_pretrained writes it."
+        )
+    if loading.get("mismatched_keys"):
+        raise BadInput(f"{folder.name} has weights whose shape contradicts its config.json.")
+    return model, tokenizer
+
+
+def pad(tokenizer: Any, rows: list[list[int]]) -> dict[str, Any]:
+    """Return the token ids of a batch as one tensor [rows, longest], with its mask."""
+    import torch
+
+    longest = max(len(row) for row in rows)
+    fill = tokenizer.pad_token_id or 0
+    ids = torch.full((len(rows), longest), fill, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use so many threads inside, and as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BadInput(f"There is no model folder {folder}.")
+    config = folder / "config.json"
+    try:
+        content = json.loads(config.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{folder.name} is not a model: it has no config.json.") from None
+    except (OSError, ValueError, RecursionError):
+        raise BadInput(f"{folder.name} has a config.json that is not JSON.") from None
+    if not isinstance(content, dict) or "model_type" not in content:
+        raise BadInput(f"{folder.name} has a config.json without 'model_type'.")
+    if "auto_map" in content:
+        raise BadInput(
+            f"{folder.name} wants to run code of its own ('auto_map' in config.json), which "
+            "is never done; use an architecture that transformers has."
+        )
+    if not any(folder.glob("*.safetensors")):
+        pickles = [file.name for pattern in PICKLES for file in folder.glob(pattern)]
+        if pickles:
+            raise BadInput(
+                f"{folder.name} has its weights only as {pickles[0]}, a pickle, which is never "
+                "loaded; save it with safe_serialization=True."
+            )
+        raise BadInput(f"{folder.name} has no weights: it needs model.safetensors.")
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers' advice about missing weights off the terminal: they are checked here."""
+    log = transformers.utils.logging
+    before = log.get_verbosity()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)

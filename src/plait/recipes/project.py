@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A repository's ``plait.yaml``: what its model is judged by, and how pull requests are fused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plait.errors import BadInput
+from plait.recipes._reading import choice, keys, number, read_mapping, short, text, texts, whole
+
+FILE = "plait.yaml"
+MAX_CHARACTERS = 256_000
+MAX_TASKS = 200
+MAX_BUDGET = 1_000
+
+TASK_TYPES = ("text-classification",)
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+ROLES = ("protected", "target", "watched")
+DEFAULT_METHODS = ("task_arithmetic", "ties")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_METHOD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of a data set's columns; without a group column every item is its own group."""
+
+    text: str = "text"
+    label: str = "label"
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task: a data set, its columns, a metric, and what the gate asks of it.
+
+    A *protected* task may lose at most ``margin``; a *target* task must gain as well; a *watched*
+    task is shown and decides nothing.
+    """
+
+    name: str
+    dataset: str
+    type: str = "text-classification"
+    revision: str = "main"
+    metric: str = "balanced_accuracy"
+    columns: Columns = field(default_factory=Columns)
+    role: str = "protected"
+    margin: float = 0.05
+
+
+@dataclass(frozen=True)
+class FusionSpec:
+    """How pull requests are fused: one method with fixed parameters, or a search over methods."""
+
+    method: str = "search"
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    budget: int = 12
+    search_split: str = "validation"
+
+
+@dataclass(frozen=True)
+class GateSpec:
+    """The rule that a merge must pass; margins are in the metric's unit (0 to 1)."""
+
+    split: str = "gate"
+    confidence: float = 0.95
+    minimum_gain: float = 0.0
+    margin: float = 0.02
+
+
+@dataclass(frozen=True)
+class ProjectSpec:
+    """A whole ``plait.yaml``."""
+
+    base: str | None = None
+    fusion: FusionSpec = field(default_factory=FusionSpec)
+    tasks: tuple[TaskSpec, ...] = ()
+    gate: GateSpec = field(default_factory=GateSpec)
+    allow: tuple[str, ...] = ()
+    """In a data set: the model repositories that the hub's jobs may judge with it."""
+
+
+def load_project(path: Path) -> ProjectSpec:
+    """Read a ``plait.yaml`` file.
+
+    Raises:
+        BadInput: if the file is missing, too large, or says something that is not understood.
+    """
+    try:
+        if path.stat().st_size > 4 * MAX_CHARACTERS:
+            raise BadInput(f"{path} is larger than {4 * MAX_CHARACTERS:,} bytes.")
+        content = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise BadInput(
+            f"There is no file {path}; it names the tasks to judge a model by."
+        ) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not UTF-8 text.") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+    return parse_project(content, str(path))
+
+
+def parse_project(content: str | bytes | Mapping[str, Any], origin: str = FILE) -> ProjectSpec:
+    """Turn a ``plait.yaml``'s text, bytes or plain values into a `ProjectSpec`.
+
+    Raises:
+        BadInput: naming ``origin``, the key and what to write instead.
+    """
+    if isinstance(content, bytes):
+        try:
+            content = content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadInput(f"{origin} is not UTF-8 text.") from None
+    if isinstance(content, str):
+        content = read_mapping(content, origin, MAX_CHARACTERS)
+    data = keys(content, origin, ("base", "fusion", "tasks", "gate", "evaluation"))
+    base = data.get("base")
+    return ProjectSpec(
+        base=None if base is None else text(base, f"{origin}: base"),
+        fusion=_fusion(data.get("fusion"), f"{origin}: fusion"),
+        tasks=_tasks(data.get("tasks"), f"{origin}: tasks"),
+        gate=_gate(data.get("gate"), f"{origin}: gate"),
+        allow=_allow(data.get("evaluation"), f"{origin}: evaluation"),
+    )
+
+
+def _fusion(value: object, where: str) -> FusionSpec:
+    if value is None:
+        return FusionSpec()
+    data = keys(value, where, ("method", "methods", "parameters", "budget", "search_split"))
+    method = _word(data.get("method", "search"), f"{where}.method", _METHOD)
+    if method != "search" and "methods" in data:
+        raise BadInput(
+            f"{where}.methods belongs to 'method: search', but the method is '{method}'."
+        )
+    names = data.get("methods", list(DEFAULT_METHODS))
+    if not isinstance(names, list) or not 1 <= len(names) <= 50:
+        raise BadInput(f"{where}.methods must be a list of 1 to 50 methods, like [ties].")
+    parameters = data.get("parameters") or {}
+    if not isinstance(parameters, Mapping) or not all(isinstance(k, str) for k in parameters):
+        raise BadInput(f"{where}.parameters must be a mapping, like {{weight: 0.5}}.")
+    return FusionSpec(
+        method=method,
+        methods=tuple(_word(m, f"{where}.methods", _METHOD) for m in names),
+        parameters=dict(parameters),
+        budget=whole(data.get("budget", 12), f"{where}.budget", 1, MAX_BUDGET),
+        search_split=_word(data.get("search_split", "validation"), f"{where}.search_split", _SPLIT),
+    )
+
+
+def _tasks(value: object, where: str) -> tuple[TaskSpec, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_TASKS:
+        raise BadInput(f"{where} must be a list of at most {MAX_TASKS} tasks.")
+    made = tuple(_task(item, f"{where}[{i}]") for i, item in enumerate(value))
+    seen: set[str] = set()
+    for task in made:
+        if task.name in seen:
+            raise BadInput(f"{where} has two tasks named '{task.name}'; give each its own name.")
+        seen.add(task.name)
+    return made
+
+
+def _task(value: object, where: str) -> TaskSpec:
+    known = ("name", "type", "dataset", "revision", "metric", "columns", "role", "margin")
+    data = keys(value, where, known)
+    for key in ("name", "dataset"):
+        if data.get(key) is None:
+            raise BadInput(f"{where} needs '{key}'.")
+    return TaskSpec(
+        name=_word(data["name"], f"{where}.name", _NAME),
+        dataset=text(data["dataset"], f"{where}.dataset"),
+        type=choice(data.get("type", TASK_TYPES[0]), f"{where}.type", TASK_TYPES),
+        revision=text(data.get("revision", "main"), f"{where}.revision"),
+        metric=choice(data.get("metric", "balanced_accuracy"), f"{where}.metric", METRICS),
+        columns=_columns(data.get("columns"), f"{where}.columns"),
+        role=choice(data.get("role", "protected"), f"{where}.role", ROLES),
+        margin=number(data.get("margin", 0.05), f"{where}.margin", 0, 1),
+    )
+
+
+def _columns(value: object, where: str) -> Columns:
+    if value is None:
+        return Columns()
+    data = keys(value, where, ("text", "label", "group"))
+    group = data.get("group")
+    return Columns(
+        text=text(data.get("text", "text"), f"{where}.text"),
+        label=text(data.get("label", "label"), f"{where}.label"),
+        group=None if group is None else text(group, f"{where}.group"),
+    )
+
+
+def _gate(value: object, where: str) -> GateSpec:
+    if value is None:
+        return GateSpec()
+    data = keys(value, where, ("split", "confidence", "minimum_gain", "margin"))
+    return GateSpec(
+        split=_word(data.get("split", "gate"), f"{where}.split", _SPLIT),
+        confidence=number(data.get("confidence", 0.95), f"{where}.confidence", 0.5, 0.9999),
+        minimum_gain=number(data.get("minimum_gain", 0.0), f"{where}.minimum_gain", -1, 1),
+        margin=number(data.get("margin", 0.02), f"{where}.margin", 0, 1),
+    )
+
+
+def _allow(value: object, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    data = keys(value, where, ("allow",))
+    return texts(data.get("allow") or [], f"{where}.allow", most=1_000)
+
+
+def _word(value: object, where: str, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise BadInput(
+            f"{where} must be one word of letters, digits, '-' or '_', not '{short(value)}'."
+        )
+    return value
