@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -160,7 +160,7 @@ class Accounts:
                 .where(Membership.organization_id == organization.id)
                 .order_by(Account.name_key)
             )
-            return [(account, role) for account, role in rows]  # type: ignore[misc]
+            return [(account, cast(Role, role)) for account, role in rows]
 
     def list_organizations(self, user: Account | int) -> list[tuple[Account, Role]]:
         """List the organisations of a user and the role in each, by name."""
@@ -172,7 +172,7 @@ class Accounts:
                 .where(Membership.user_id == user_id)
                 .order_by(Account.name_key)
             )
-            return [(account, role) for account, role in rows]  # type: ignore[misc]
+            return [(account, cast(Role, role)) for account, role in rows]
 
     def list_accounts(
         self, kind: str | None = None, *, limit: int = 100, after: str = ""
@@ -202,6 +202,6 @@ def load_actor(session: Session, user: Account, scope: Scope, token_id: int | No
         name=user.name,
         is_admin=user.is_admin,
         scope=scope,
-        roles=MappingProxyType({row[0]: row[1] for row in roles}),
+        roles=MappingProxyType({o: cast(Role, role) for o, role in roles}),
         token_id=token_id,
     )

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import zlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -115,7 +115,9 @@ class Tokens:
         if token.expires_at is not None and token.expires_at <= now():
             return None
         user = session.get(Account, token.user_id)
-        return load_actor(session, user, token.scope, token.id) if user else None  # type: ignore[arg-type]
+        if user is None:
+            return None
+        return load_actor(session, user, cast(Scope, token.scope), token.id)
 
     def _note_use(self, token: Token) -> None:
         moment = now()
