@@ -33,7 +33,8 @@ def test_nothing_heavy_is_loaded(statement: str) -> None:
 
 def test_the_ground_loads_no_database_and_no_server() -> None:
     code = (
-        "import plait.recipes.project, plait.recipes.fusion, plait.cards, plait.charts, plait.lineage\n"
+        "import plait.recipes.project, plait.recipes.fusion\n"
+        "import plait.cards, plait.charts, plait.lineage\n"
         "import sys\n"
         "print([m for m in ('sqlalchemy', 'fastapi', 'pygit2', 'huggingface_hub') "
         "if m in sys.modules])"

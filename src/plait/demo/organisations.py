@@ -130,7 +130,7 @@ def publish_held_out(api: HfApi, organisation: Organisation, domain: Domain) -> 
         write_items(folder / "data" / f"{split}.jsonl", domain, split)
     (folder / "plait.yaml").write_text(f"evaluation:\n  allow: [{MODEL}]\n")
     (folder / "README.md").write_text(
-        f"---\nlanguage: en\ntask_categories: [text-classification]\nconfigs:\n"
+        "---\nlanguage: en\ntask_categories: [text-classification]\nconfigs:\n"
         "- config_name: default\n  data_files:\n"
         + "".join(f"  - split: {s}\n    path: data/{s}.jsonl\n" for s in HELD_OUT)
         + f"---\n# Held-out texts of {organisation.name}\n\n{domain.description}\n"
