@@ -173,3 +173,75 @@ def card_tags(data: Mapping[str, Any]) -> list[str]:
     add("task_categories", "task_categories:")
     add("size_categories", "size_categories:")
     return list(dict.fromkeys(tags))
+
+
+@dataclass(frozen=True)
+class CardReport:
+    """What is wrong with a card: ``errors`` forbid it, ``warnings`` are advice."""
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+_STRINGS = ("license", "license_name", "license_link", "pipeline_tag", "library_name", "title")
+_STRING_LISTS = ("tags", "datasets", "base_model", "language", "metrics", "task_categories")
+_SDKS = ("gradio", "docker", "static", "streamlit")
+
+
+def validate_card(content: str, repo_type: str = "model") -> CardReport:
+    """Check README.md before it is committed (what the Hub's ``/api/validate-yaml`` answers)."""
+    head, _ = split_card(content)
+    if head is None:
+        if content.lstrip("\ufeff").startswith("---"):
+            return CardReport(("The card's YAML head has no closing '---' line.",))
+        return CardReport(
+            warnings=("The card has no YAML head. Add one that names at least the license.",)
+        )
+    try:
+        data = parse_card(content).data
+    except BadInput as error:
+        return CardReport((error.message,))
+    errors = [*_duplicates(head), *_wrong_kinds(data)]
+    warnings = []
+    if not data:
+        warnings.append("The card's YAML head is empty. Name at least the license.")
+    elif repo_type != "space" and "license" not in data:
+        warnings.append("The card names no license. Without one nobody may use the files.")
+    if repo_type == "space" and data.get("sdk") not in _SDKS:
+        warnings.append(f"'sdk' should be one of: {', '.join(_SDKS)}.")
+    return CardReport(tuple(errors), tuple(warnings))
+
+
+def _duplicates(head: str) -> list[str]:
+    node = yaml.compose(head, Loader=_Loader)
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    seen: set[str] = set()
+    found = []
+    for key, _ in node.value:
+        name = str(key.value)
+        if name in seen:
+            found.append(f"'{name[:80]}' is given twice, again in line {key.start_mark.line + 2}.")
+        seen.add(name)
+    return found
+
+
+def _wrong_kinds(data: Mapping[str, Any]) -> list[str]:
+    errors = []
+    for key in _STRINGS:
+        value = data.get(key)
+        if key == "license" and isinstance(value, list):
+            value = "" if all(isinstance(item, str) for item in value) else value
+        if value is not None and not isinstance(value, str):
+            errors.append(f"'{key}' must be text.")
+    for key in _STRING_LISTS:
+        value = data.get(key)
+        items = value if isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(item, str) for item in items):
+            errors.append(f"'{key}' must be text or a list of texts.")
+    index = data.get("model-index")
+    if index is not None and not (
+        isinstance(index, list) and all(isinstance(item, dict) for item in index)
+    ):
+        errors.append("'model-index' must be a list of mappings.")
+    return errors

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -123,8 +124,7 @@ class BlobStore:
 
     def _land(self, name: Path, sha256: str) -> None:
         target = self.path(sha256)
-        if target.is_file():
-            self.touch(sha256)
+        if self.touch(sha256):
             name.unlink()
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,12 +144,41 @@ class BlobStore:
             with suppress(FileNotFoundError):
                 name.unlink()
 
-    def touch(self, sha256: str) -> bool:
-        """Mark the blob as wanted now, so that `plait gc` leaves it; False if it is not there."""
+    @contextmanager
+    def _guard(self, mode: int) -> Iterator[None]:
+        """Keep marking a blob as wanted and removing it as unwanted apart, in all processes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.utime(self.path(sha256))
-        except FileNotFoundError:
-            return False
+            fcntl.flock(descriptor, mode)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def touch(self, sha256: str) -> bool:
+        """Mark the blob as wanted now, so that `plait gc` leaves it; False if it is not there.
+
+        Whoever is about to refer to a blob touches it first: from then on it stays for the
+        grace period, in which the reference becomes visible.
+        """
+        path = self.path(sha256)
+        with self._guard(fcntl.LOCK_SH):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def delete_older(self, sha256: str, cut: float) -> bool:
+        """Remove a blob that nobody has touched since ``cut`` (seconds since 1970)."""
+        path = self.path(sha256)
+        with self._guard(fcntl.LOCK_EX):
+            try:
+                if path.stat().st_mtime >= cut:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
         return True
 
     def open(self, sha256: str) -> BinaryIO:

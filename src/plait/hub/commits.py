@@ -303,7 +303,7 @@ class CommitService:
                 sizes.update((sha256, size) for sha256, size in rows)
         for pointer in pointers:
             size = sizes.get(pointer.sha256)
-            # Touched before the ref moves: `plait gc` then leaves the bytes for a while.
+            # Touched before the ref moves: `plait gc` leaves the bytes until it has.
             if size is None or not self._hub.blobs.touch(pointer.sha256):
                 raise BadInput(
                     f"The bytes of '{pointer.path}' (sha256 {pointer.sha256}) were not uploaded "

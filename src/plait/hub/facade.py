@@ -9,12 +9,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from plait.errors import BadInput
+from plait.errors import BadInput, NotFound
 from plait.hub.accounts import Accounts
 from plait.hub.blobs import BlobStore
 from plait.hub.commits import CommitService
@@ -26,6 +28,9 @@ from plait.hub.references import References
 from plait.hub.repositories import Repositories
 from plait.hub.tokens import Tokens
 from plait.settings import MARKER, Settings
+
+if TYPE_CHECKING:
+    from plait.hub.xet import XetService
 
 
 class Hub:
@@ -54,6 +59,14 @@ class Hub:
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
+
+    @cached_property
+    def xet(self) -> XetService:
+        """The Xet protocol's storage side."""
+        # Its formats are loaded only where they are spoken.
+        from plait.hub.xet import XetService
+
+        return XetService(self)
 
     @classmethod
     def open(cls, settings: Settings) -> Hub:
@@ -110,11 +123,12 @@ class Hub:
         Raises:
             NotFound: the bytes are not in the blob store.
         """
-        size = self.blobs.size(sha256) if size is None else size
-        self.blobs.touch(sha256)
+        stored = self.blobs.size(sha256)
+        if not self.blobs.touch(sha256) or (size is not None and size != stored):
+            raise NotFound(f"The hub does not have {size} bytes of sha256 {sha256}.")
         blob = session.get(Blob, sha256)
         if blob is None:
-            session.add(Blob(sha256=sha256, size=size, xet_hash=xet_hash))
+            session.add(Blob(sha256=sha256, size=stored, xet_hash=xet_hash))
         elif xet_hash is not None and blob.xet_hash is None:
             blob.xet_hash = xet_hash
         session.merge(BlobGrant(repository_id=repo.id, sha256=sha256))

@@ -505,6 +505,7 @@ class GitStore:
             if ref in git.references:
                 raise Conflict(f"Reference {ref} already exists")
             if message:
+                _drop_stale_lock(git, ref)
                 git.create_tag(
                     name, pygit2.Oid(hex=oid), ObjectType.COMMIT, author.signature(), message
                 )
@@ -521,6 +522,7 @@ class GitStore:
             git = self.open(repo)
             if ref not in git.references:
                 raise RevisionNotFound(f"Invalid rev id: there is no {ref[:120]!a}.")
+            _drop_stale_lock(git, ref)
             git.references.delete(ref)
 
     def merge_trees(
@@ -593,6 +595,7 @@ def _move(git: Any, ref: str, oid: str, head: str | None) -> None:
     target = pygit2.Oid(hex=oid)
     if head == oid:
         return
+    _drop_stale_lock(git, ref)
     try:
         if head is None:
             git.references.create(ref, target)
@@ -602,6 +605,16 @@ def _move(git: Any, ref: str, oid: str, head: str | None) -> None:
         if isinstance(error, OSError):
             raise
         raise moved() from error
+
+
+def _drop_stale_lock(git: Any, ref: str) -> None:
+    """Remove the lock files of a process that was killed.
+
+    Whoever moves refs holds the repository's own lock, which the system drops with its process:
+    while we hold it, git's lock files belong to nobody.
+    """
+    for name in (f"{ref}.lock", "packed-refs.lock"):
+        (Path(git.path) / name).unlink(missing_ok=True)
 
 
 def _commit(git: Any, oid: str) -> Any:

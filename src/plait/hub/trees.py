@@ -22,15 +22,16 @@ from plait.hub.operations import (
 from plait.hub.pointers import format_pointer
 
 ATTRIBUTES = ".gitattributes"
-LFS_PATTERNS = (
-    "*.7z *.arrow *.avro *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.joblib *.lfs.* *.lz4 *.mds "
-    "*.mlmodel *.model *.msgpack *.npy *.npz *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth "
-    "*.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz *.wasm *.xz *.zip *.zst "
-    "*tfevents*"
-).split()  # noqa: SIM905
+LFS_PATTERNS = tuple(
+    """
+    *.7z *.arrow *.avro *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.joblib *.lfs.* *.lz4 *.mds
+    *.mlmodel *.model *.msgpack *.npy *.npz *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth
+    *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz *.wasm *.xz *.zip *.zst
+    *tfevents*
+    """.split()  # noqa: SIM905
+)
 """What a new repository keeps outside git, as on the Hub."""
 _LFS = "filter=lfs diff=lfs merge=lfs -text"
-_LEAVES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.LINK, FileMode.COMMIT)
 
 Leaf = tuple[int, Any]
 """Mode and object id."""

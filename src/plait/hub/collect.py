@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`plait gc` and the consistency check: what nothing refers to, and what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import FileMode, SortMode
+from sqlalchemy import delete, func, select
+
+from plait.errors import PlaitError
+from plait.hub.database import Blob, BlobGrant, BrowserSession, Discussion, Repository, now
+from plait.hub.discussions import pull_ref
+from plait.hub.facade import Hub
+from plait.hub.git import MAIN
+from plait.hub.pointers import MAX_POINTER, Pointer, parse_pointer
+
+_GIT_FOLDER = re.compile(r"\A([1-9][0-9]*)\.git\Z")
+
+
+@dataclass
+class Garbage:
+    """What `collect` removed, or would remove; sizes in bytes."""
+
+    dry_run: bool
+    blobs: list[str] = field(default_factory=list)
+    blob_bytes: int = 0
+    xorbs: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    git_folders: list[str] = field(default_factory=list)
+    sessions: int = 0
+    refreshed: list[str] = field(default_factory=list)
+    """Repositories whose listed card was behind their main (a crash just after a commit)."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be."""
+
+    repository: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}: {self.what}"
+
+
+def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> Garbage:
+    """Remove what no commit on any ref refers to and nobody has touched for ``grace`` seconds.
+
+    Safe while the hub is in use. ``grace`` defaults to the settings' ``blob_grace``; an upload
+    may take that long from its bytes to its commit.
+    """
+    started = time.monotonic()
+    cut = time.time() - (hub.settings.blob_grace if grace is None else grace)
+    report = Garbage(dry_run)
+    _collect_blobs(hub, report, cut)
+    report.xorbs = hub.xet.collect(dry_run=dry_run)
+    _collect_temporary(hub, report, cut)
+    _collect_git(hub, report, cut)
+    expired = BrowserSession.expires_at <= now()
+    with hub.session(write=not dry_run) as session:
+        count = select(func.count()).select_from(BrowserSession).where(expired)
+        report.sessions = session.scalar(count) or 0
+        if not dry_run:
+            session.execute(delete(BrowserSession).where(expired))
+    for repo in _repositories(hub):
+        if hub.git.exists(repo) and hub.git.head(repo) != repo.head:
+            report.refreshed.append(repo.full_name)
+            if not dry_run:
+                hub.repositories.refresh(repo)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _collect_blobs(hub: Hub, report: Garbage, cut: float) -> None:
+    # First the candidates, then what is referred to: a blob that gains a reference in between
+    # is not a candidate, because referring to it touches it.
+    candidates = {}
+    for sha256 in hub.blobs:
+        with suppress(FileNotFoundError):
+            status = hub.blobs.path(sha256).stat()
+            if status.st_mtime < cut:
+                candidates[sha256] = status.st_size
+    if candidates:
+        for number in _git_numbers(hub):
+            for pointer, _path in pointers(hub.git.open(number)):
+                candidates.pop(pointer.sha256, None)
+    for sha256, size in sorted(candidates.items()):
+        if not report.dry_run:
+            if not hub.blobs.delete_older(sha256, cut):
+                continue
+            with hub.session(write=True) as session:
+                # The bytes may have been uploaded again since.
+                if not hub.blobs.exists(sha256):
+                    session.execute(delete(BlobGrant).where(BlobGrant.sha256 == sha256))
+                    session.execute(delete(Blob).where(Blob.sha256 == sha256))
+        report.blobs.append(sha256)
+        report.blob_bytes += size
+
+
+def _collect_temporary(hub: Hub, report: Garbage, cut: float) -> None:
+    folders = [hub.settings.temporary_dir]
+    for number in _git_numbers(hub):
+        folders.extend((hub.git.path(number) / "objects").glob("??"))
+        folders.append(hub.git.path(number) / "objects")
+    for folder in folders:
+        pattern = "*" if folder == hub.settings.temporary_dir else "tmp_object_*"
+        for entry in sorted(folder.glob(pattern)):
+            if _older(entry, cut):
+                report.temporary.append(str(entry.relative_to(hub.settings.dir)))
+                if not report.dry_run:
+                    _remove(entry)
+
+
+def _collect_git(hub: Hub, report: Garbage, cut: float) -> None:
+    entries = sorted(hub.settings.git_dir.iterdir())
+    with hub.session() as session:
+        known = {str(number) for number in session.scalars(select(Repository.id))}
+    for entry in entries:
+        match = _GIT_FOLDER.match(entry.name)
+        leftover = entry.name.endswith((".git.new", ".git.deleted"))
+        if (leftover or (match and match[1] not in known)) and _older(entry, cut):
+            report.git_folders.append(entry.name)
+            if not report.dry_run:
+                _remove(entry)
+
+
+def _older(entry: Path, cut: float) -> bool:
+    """Tell whether neither the entry nor anything directly in it changed since ``cut``."""
+    with suppress(FileNotFoundError):
+        newest = entry.lstat().st_mtime
+        if entry.is_dir() and not entry.is_symlink():
+            newest = max([newest, *(child.lstat().st_mtime for child in entry.iterdir())])
+        return newest < cut
+    return False
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
+
+
+def _git_numbers(hub: Hub) -> list[int]:
+    """List every git folder that is there, also one whose row is not yet or no longer visible."""
+    matches = (_GIT_FOLDER.match(entry.name) for entry in hub.settings.git_dir.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _repositories(hub: Hub) -> list[Repository]:
+    with hub.session() as session:
+        return list(session.scalars(select(Repository).order_by(Repository.id)))
+
+
+def pointers(git: Any) -> Iterator[tuple[Pointer, str]]:
+    """Yield every pointer in any commit reachable from any ref, with one path that it has."""
+    seen: set[Any] = set()
+    walker = git.walk(None, SortMode.NONE)
+    for name in git.references:
+        with suppress(pygit2.GitError, KeyError, ValueError):
+            walker.push(git.references[name].peel(pygit2.Commit).id)
+    for commit in walker:
+        yield from _tree_pointers(git, commit.tree, "", seen)
+
+
+def _tree_pointers(
+    git: Any, tree: Any, prefix: str, seen: set[Any]
+) -> Iterator[tuple[Pointer, str]]:
+    if tree.id in seen:
+        return
+    seen.add(tree.id)
+    for entry in tree:
+        if entry.filemode == FileMode.COMMIT or entry.id in seen:
+            continue
+        path = f"{prefix}{entry.name}"
+        if entry.filemode == FileMode.TREE:
+            yield from _tree_pointers(git, entry, f"{path}/", seen)
+            continue
+        seen.add(entry.id)
+        if entry.size < MAX_POINTER and (pointer := parse_pointer(bytes(entry.data))):
+            yield pointer, path
+
+
+def check(hub: Hub, *, deep: bool = False) -> list[Problem]:
+    """List what is not as it should be: missing git folders, refs, objects, blobs or grants.
+
+    ``deep`` reads every blob and compares its SHA-256.
+    """
+    problems: list[Problem] = []
+    verified: set[str] = set()
+    for repo in _repositories(hub):
+        name = f"{repo.type} {repo.full_name}"
+        if not hub.git.exists(repo):
+            problems.append(Problem(name, "its git folder is missing"))
+            continue
+        if hub.git.head(repo) is None:
+            problems.append(Problem(name, f"{MAIN} is missing"))
+        try:
+            found = list(pointers(hub.git.open(repo)))
+        except (pygit2.GitError, KeyError, PlaitError) as error:
+            problems.append(Problem(name, f"a git object is missing or damaged ({error})"))
+            continue
+        problems.extend(Problem(name, what) for what in _check_blobs(hub, repo, found))
+        problems.extend(Problem(name, what) for what in _check_pulls(hub, repo))
+        if deep:
+            fresh = {pointer.sha256 for pointer, _ in found} - verified
+            verified |= fresh
+            problems.extend(Problem(name, what) for what in _check_hashes(hub, fresh))
+    return problems
+
+
+def _check_blobs(hub: Hub, repo: Repository, found: list[tuple[Pointer, str]]) -> Iterator[str]:
+    with hub.session() as session:
+        granted = set(
+            session.scalars(select(BlobGrant.sha256).where(BlobGrant.repository_id == repo.id))
+        )
+    for pointer, path in found:
+        try:
+            size = hub.blobs.size(pointer.sha256)
+        except PlaitError:
+            yield f"the bytes of {path} (sha256 {pointer.sha256}) are missing"
+            continue
+        if size != pointer.size:
+            yield f"{path} should have {pointer.size} bytes but {size} are stored"
+        if pointer.sha256 not in granted:
+            yield f"{path} refers to sha256 {pointer.sha256}, which was not uploaded there"
+
+
+def _check_pulls(hub: Hub, repo: Repository) -> Iterator[str]:
+    with hub.session() as session:
+        numbers = session.scalars(
+            select(Discussion.number).where(
+                Discussion.repository_id == repo.id, Discussion.is_pull_request.is_(True)
+            )
+        ).all()
+    for number in numbers:
+        if hub.git.head(repo, pull_ref(number)) is None:
+            yield f"{pull_ref(number)} is missing"
+
+
+def _check_hashes(hub: Hub, wanted: set[str]) -> Iterator[str]:
+    for sha256 in sorted(wanted):
+        with suppress(PlaitError), hub.blobs.open(sha256) as stream:
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()
+            if actual != sha256:
+                yield f"the bytes stored as sha256 {sha256} are damaged"
