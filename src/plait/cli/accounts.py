@@ -62,7 +62,9 @@ def create_org(
 ) -> None:
     """Make an organisation: a namespace that several users share."""
     with open_hub(directory) as hub:
-        account = hub.accounts.create_organization(name, owner, fullname=fullname)
+        account = hub.accounts.create_organization(
+            name, hub.accounts.get_user(owner), fullname=fullname
+        )
     if as_json:
         print_json({"name": account.name, "owner": owner})
     else:
@@ -78,7 +80,8 @@ def add_member(
 ) -> None:
     """Add a user to an organisation, or change their role in it."""
     with open_hub(directory) as hub:
-        hub.accounts.add_member(name, member, role.value)
+        accounts = hub.accounts
+        accounts.add_member(accounts.get(name), accounts.get_user(member), role.value)
     print(f"{member} is now a {role.value} of {name}.")
 
 
@@ -92,7 +95,7 @@ def create_token(
 ) -> None:
     """Make a token and print it, once, alone on standard output."""
     with open_hub(directory) as hub:
-        plaintext = hub.tokens.create(name, scope=scope.value, name=label)
+        plaintext = hub.tokens.create(hub.accounts.get_user(name), scope=scope.value, name=label)
     if as_json:
         print_json({"user": name, "scope": scope.value, "token": plaintext})
     else:

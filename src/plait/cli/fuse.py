@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -43,11 +44,11 @@ def fuse(
         row = bar.add_task("Fusing", total=None)
 
         def show(state: FusionProgress) -> None:
-            bar.update(row, completed=state.bytes_done, total=state.bytes_total)
+            bar.update(row, description=state.stage, completed=state.done, total=state.total)
 
         result = run(recipe, out, threads=threads, overwrite=overwrite, progress=show)
     if as_json:
-        print_json(result.to_json())
+        print_json(asdict(result))
         return
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):

@@ -17,11 +17,11 @@ app = typer.Typer(
     help=(
         "Build models together: a Hugging-Face-compatible hub where a pull request's merge "
         "really merges.\n\n"
-        "New here? Run [bold]plait demo[/bold], then [bold]plait serve --dir my-hub[/bold] for a "
+        "New here? Run **plait demo**, then **plait serve --dir my-hub** for a "
         "hub of your own. Clients need only HF_ENDPOINT and HF_TOKEN."
     ),
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

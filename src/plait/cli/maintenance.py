@@ -22,25 +22,36 @@ def gc(
 
     Bytes younger than a day stay: the commit of their upload may still be on its way.
     """
-    from plait.hub.collect import collect_garbage
+    from plait.hub.collect import collect
 
     with open_hub(directory) as hub:
-        report = collect_garbage(hub, dry_run=dry_run)
+        report = collect(hub, dry_run=dry_run)
     if as_json:
         print_json(asdict(report))
-    else:
-        print(report.summary())
+        return
+    verb = "Would remove" if dry_run else "Removed"
+    print(
+        f"{verb} {len(report.blobs)} blobs ({report.blob_bytes / 1e6:,.1f} MB), "
+        f"{len(report.xorbs)} xorbs, {len(report.temporary)} unfinished uploads, "
+        f"{len(report.git_folders)} abandoned git folders, {report.sessions} expired sessions."
+    )
 
 
-def check_hub(directory: HubDirectory, as_json: Json = False) -> None:
+def check_hub(
+    directory: HubDirectory,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every blob and compare its checksum.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check that every revision's bytes are there; exit status 1 names what is missing."""
-    from plait.hub.collect import check_consistency
+    from plait.hub.collect import check
 
     with open_hub(directory) as hub:
-        problems = check_consistency(hub)
+        problems = check(hub, deep=deep)
     if as_json:
-        print_json({"problems": problems})
+        print_json({"problems": [asdict(problem) for problem in problems]})
     else:
-        print("\n".join(problems) if problems else "Every revision is whole.")
+        print("\n".join(map(str, problems)) if problems else "Every revision is whole.")
     if problems:
         raise typer.Exit(1)

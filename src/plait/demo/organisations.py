@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.demo.data import DOMAINS, Domain
+from plait.demo.data import DOMAINS, HELD_OUT
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from plait.demo.data import Domain
     from plait.hub import Hub
 
 COMMONS = "commons"
 MODEL = f"{COMMONS}/sentiment"
-HELD_OUT = ("validation", "gate", "test")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def create_accounts(hub: Hub, folder: Path) -> dict[str, Organisation]:
     made: dict[str, Organisation] = {}
     for name in (COMMONS, *DOMAINS):
         user = f"{name}-ml"
-        hub.accounts.create_user(user)
-        hub.accounts.create_organization(name, user)
-        token = hub.tokens.create(user, scope="write", name="demo")
+        account = hub.accounts.create_user(user)
+        hub.accounts.create_organization(name, account)
+        token = hub.tokens.create(account, scope="write", name="demo")
         own = folder / name
         own.mkdir(parents=True)
         made[name] = Organisation(name, user, token, own)

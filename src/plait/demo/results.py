@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,18 +121,38 @@ def print_table(report: DemoReport, verdict_order: Sequence[str]) -> None:
 
 
 def draw(report: DemoReport, path: Path) -> None:
-    """Draw the table as an SVG dot plot with intervals, standing alone in its file."""
-    from plait.charts import dot_plot, standalone
+    """Draw the averages as an SVG plot with intervals, standing alone in its file."""
+    from plait.charts import Mark, Row, interval_plot, standalone
 
-    rows: list[Mapping[str, Any]] = [
-        {
-            "label": model.name,
-            "group": model.kind,
-            "value": model.evaluation.average,
-            "low": model.evaluation.average_interval[0],
-            "high": model.evaluation.average_interval[1],
-        }
-        for model in report.models
+    series = {"base": 0, "single": 1, "ensemble": 2, "fused": 3}
+    titles = {
+        "base": "the base",
+        "single": "each organisation alone",
+        "fused": "main, after each merge",
+        "ensemble": "output ensemble (four models at run time)",
+    }
+    rows = [
+        Row(
+            titles[kind],
+            tuple(
+                Mark(
+                    model.name,
+                    model.evaluation.average,
+                    *model.evaluation.average_interval,
+                    series=series[kind],
+                )
+                for model in report.models
+                if model.kind == kind
+            ),
+        )
+        for kind in titles
+        if any(model.kind == kind for model in report.models)
     ]
-    title = "Average balanced accuracy over four domains, 95% intervals"
-    path.write_text(standalone(dot_plot(rows, title=title)), encoding="utf-8")
+    picture = interval_plot(
+        rows,
+        ident="demo",
+        title="Average balanced accuracy over four domains, with 95% intervals",
+        description=f"{report.final} against the base, single models and their ensemble",
+        show=lambda value: f"{value:.3f}",
+    )
+    path.write_text(standalone(picture), encoding="utf-8")

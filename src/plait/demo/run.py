@@ -111,7 +111,6 @@ def run_demo(
     port: int = 0,
     report_file: Path | None = None,
     serve: bool = True,
-    encoder: Path | None = None,
 ) -> DemoReport:
     """Run the demo in ``folder`` and return what it measured; ``serve`` stays until Ctrl-C."""
     from plait.demo.data import DOMAINS, load_domains
@@ -144,7 +143,7 @@ def run_demo(
             demo.organisations = make_hub(folder)
             demo.url = stack.enter_context(serving(folder / "hub", port))
         steps.say(f"The hub is at {demo.url}")
-        publish(demo, encoder)
+        publish(demo)
         fine_tune_all(demo)
         propose_all(demo)
         merge_all(demo)
@@ -227,13 +226,13 @@ def serving(hub: Path, port: int) -> Iterator[str]:
             server.wait()
 
 
-def publish(demo: Demo, encoder: Path | None) -> None:
+def publish(demo: Demo) -> None:
     """Publish the base as commons, and each organisation's private held-out texts as itself."""
     from plait.demo.data import make_base
 
     with demo_step(demo, "publish", "Publishing the base and the private held-out texts", 5) as on:
         base = demo.folder / "organisations" / COMMONS / "base"
-        make_base(base, encoder=encoder or demo.size.encoder)
+        make_base(base, demo.size.encoder)
         publish_base(demo.api(demo.organisations[COMMONS]), base, demo.members)
         on(1)
         for member in demo.members:
@@ -335,8 +334,8 @@ def measure(demo: Demo) -> None:
         compare,
         evaluate,
         load_task,
-        load_tasks_of,
     )
+    from plait.recipes.project import load_project
 
     revisions: list[tuple[str, str, str]] = [("base", "base", base_revision(demo))]
     revisions += [(m.name, "single", f"refs/pr/{demo.pulls[m.name]}") for m in demo.members]
@@ -345,13 +344,14 @@ def measure(demo: Demo) -> None:
         label = "main after " + (" + ".join(merged[: index + 1]) if index < 1 else f"+ {name}")
         revisions.append((label, "fused", demo.landed[name]))
     with demo_step(demo, "test", "Measuring on the test items", len(revisions) + 1) as advance:
+        base = demo.folder / "organisations" / COMMONS / "base" / "plait.yaml"
+        specs = {spec.name: spec for spec in load_project(base).tasks}
         tasks = []
         for member in demo.members:
             folder = snapshot_download(
                 member.dataset, repo_type="dataset", endpoint=demo.url, token=member.token
             )
-            spec = load_tasks_of(demo.folder / "organisations" / COMMONS / "base", member.name)
-            tasks.append(load_task(spec, Path(folder), "test"))
+            tasks.append(load_task(specs[member.name], Path(folder), "test"))
         singles: list[TextClassifier] = []
         for name, kind, revision in revisions:
             folder = snapshot_download(MODEL, revision=revision, endpoint=demo.url, token=False)
