@@ -27,6 +27,7 @@ from plait.hub.migrations import upgrade
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
 from plait.hub.tokens import Tokens
+from plait.hub.xet import XetService
 from plait.settings import MARKER, Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Hub:
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
+        self.xet = XetService(self)
 
     @cached_property
     def xet(self) -> XetService:

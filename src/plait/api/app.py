@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: every route of the wire protocol over one hub."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from plait import __version__
+from plait.api import (
+    commit,
+    discussions,
+    errors,
+    info,
+    jobs,
+    lfs,
+    preupload,
+    refs,
+    repos,
+    resolve,
+    tree,
+    whoami,
+    xet,
+)
+from plait.api.routing import WireMiddleware
+from plait.errors import Unsupported
+from plait.hub import Hub
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_rest = APIRouter()
+
+
+@_rest.get("/healthz", tags=["operation"])
+async def health() -> PlainTextResponse:
+    """Answer that the server is up."""
+    return PlainTextResponse("ok\n")
+
+
+@_rest.api_route("/api/{rest:path}", methods=_METHODS, include_in_schema=False)
+def unsupported(request: Request, rest: str) -> JSONResponse:
+    """Say plainly that a part of the Hub's protocol is not here."""
+    raise Unsupported(
+        f"Plait has no {request.method} /api/{rest[:200]}. "
+        "It speaks the part of the Hub's protocol that repositories and pull requests need."
+    )
+
+
+def create_api(hub: Hub) -> FastAPI:
+    """Make the application that serves ``hub``; pages may be added to it."""
+    app = FastAPI(
+        title="Plait",
+        version=__version__,
+        description="A hub that speaks the Hugging Face Hub's wire protocol.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/plait/openapi.json",
+    )
+    app.state.hub = hub
+    app.add_middleware(WireMiddleware)
+    errors.install(app)
+    for module in (
+        whoami,
+        repos,
+        preupload,
+        commit,
+        xet,
+        lfs,
+        info,
+        tree,
+        refs,
+        discussions,
+        jobs,
+        resolve,
+    ):
+        app.include_router(module.router)
+    app.include_router(_rest)
+    return app

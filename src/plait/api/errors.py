@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where errors become answers."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from plait.errors import BadInput, EntryNotFound, PlaitError, RepositoryNotFound, Unauthorized
+from plait.hub.permissions import ANONYMOUS
+
+log = logging.getLogger("plait.api")
+
+INVALID_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+"""The Hub's own words: clients tell a bad token from a missing repository by them."""
+
+
+def answer(request: Request, error: PlaitError) -> JSONResponse:
+    """Turn an error into the JSON and headers that the Hub's clients understand."""
+    status = error.status
+    if isinstance(error, RepositoryNotFound) and _anonymous(request):
+        # As the Hub does: whoever has not signed in is told to, whether the thing exists or not.
+        status = 401
+    headers = {"X-Error-Code": error.code, "X-Error-Message": _one_line(error.message)}
+    if isinstance(error, EntryNotFound) and error.commit:
+        headers["X-Repo-Commit"] = error.commit
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="plait"'
+    return JSONResponse({"error": error.message}, status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` an answer with a status, a code and a sentence."""
+
+    @app.exception_handler(PlaitError)
+    async def _known(request: Request, error: PlaitError) -> JSONResponse:
+        if error.status >= 500:
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        return answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        parts = [
+            f"{'.'.join(str(part) for part in problem['loc'][1:]) or 'body'}: {problem['msg']}"
+            for problem in error.errors()[:3]
+        ]
+        return answer(request, BadInput(f"The request cannot be read: {'; '.join(parts)}."))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = {**(error.headers or {}), "X-Error-Message": _one_line(str(error.detail))}
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
+
+    @app.exception_handler(Exception)
+    async def _unknown(request: Request, error: Exception) -> JSONResponse:
+        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+        request_id = request.scope.get("plait.request_id", "")
+        return answer(
+            request,
+            PlaitError(
+                "Something broke inside the hub. Ask its operator to look into the log"
+                + (f" ({request_id})." if request_id else ".")
+            ),
+        )
+
+
+def _anonymous(request: Request) -> bool:
+    return not getattr(request.state, "actor", ANONYMOUS).signed_in
+
+
+def _one_line(text: str) -> str:
+    """Make text fit into a header: one line of ASCII of a readable length."""
+    return " ".join(text.split()).encode("ascii", "replace").decode()[:500]

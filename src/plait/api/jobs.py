@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plait's own part: jobs, and how the merge of a pull request stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from plait.api.context import Caller, HubOf, Readable, User
+from plait.api.routing import Number
+from plait.api.wire import date
+from plait.collaboration import jobs
+from plait.collaboration.events import latest_report
+from plait.errors import Forbidden, NotFound
+from plait.hub import Actor, Hub, can
+from plait.hub.database import Job
+
+router = APIRouter(tags=["jobs"])
+
+LINES = 1000
+
+
+def _job(
+    hub: HubOf, actor: Caller, job_id: Annotated[int, Path(alias="job", ge=1, le=2**62)]
+) -> Job:
+    """Find a job; one of a repository that the caller may not read does not exist."""
+    job = jobs.get(hub, job_id)
+    if not _visible(hub, actor, job):
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+Found = Annotated[Job, Depends(_job)]
+
+
+@router.get("/api/plait/jobs/{job}")
+def describe_job(job: Found) -> dict[str, Any]:
+    """Show a job's state, progress and result."""
+    return {**job_json(job), "result": job.result}
+
+
+@router.get("/api/plait/jobs/{job}/log")
+def job_log(
+    hub: HubOf, job: Found, after: Annotated[int, Query(ge=0, le=2**62)] = 0
+) -> dict[str, Any]:
+    """Show the lines of a job's log that come after a given one."""
+    lines = jobs.lines(hub, job.id, after, LINES)
+    return {
+        "lines": [
+            {"id": line.id, "at": date(line.created_at), "text": line.text} for line in lines
+        ],
+        "next": lines[-1].id if lines else after,
+        "state": job.state,
+    }
+
+
+@router.post("/api/plait/jobs/{job}/cancel")
+def cancel_job(hub: HubOf, user: User, job: Found) -> dict[str, Any]:
+    """Ask for a job to stop."""
+    repo = hub.repositories.by_id(job.repository_id) if job.repository_id else None
+    may = user.scope == "write" and job.requested_by == user.user_id
+    if not may and (repo is None or not can(user, "repo.merge", repo)):
+        raise Forbidden(f"Job {job.id} was started by somebody else. Ask a member to cancel it.")
+    return job_json(jobs.cancel(hub, job.id))
+
+
+@router.get("/api/plait/{kind:type}/{namespace}/{name}/pulls/{number}")
+def describe_pull(hub: HubOf, repo: Readable, number: Number) -> dict[str, Any]:
+    """Show how the merge of a pull request stands."""
+    discussion = hub.discussions.get(repo, number)
+    if not discussion.is_pull_request:
+        raise NotFound(f"Discussion {number} of '{repo.full_name}' is not a pull request.")
+    job = jobs.latest(hub, discussion.id)
+    return {
+        "number": discussion.number,
+        "title": discussion.title,
+        "status": discussion.status,
+        "mergeCommit": discussion.merge_commit,
+        "job": job_json(job) if job is not None else None,
+        "report": latest_report(hub, discussion.id),
+    }
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job as clients read it."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "stage": job.stage,
+        "fraction": job.fraction,
+        "error": job.error,
+        "attempts": job.attempts,
+        "cancelRequested": job.cancel_requested,
+        "createdAt": date(job.created_at),
+        "startedAt": date(job.started_at) if job.started_at else None,
+        "finishedAt": date(job.finished_at) if job.finished_at else None,
+    }
+
+
+def _visible(hub: Hub, actor: Actor, job: Job) -> bool:
+    if actor.is_admin and actor.scope != "none":
+        return True
+    if job.repository_id is None:
+        return actor.signed_in and job.requested_by == actor.user_id
+    repo = hub.repositories.by_id(job.repository_id)
+    return repo is not None and can(actor, "repo.read", repo)
