@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of discussions and pull requests; starting, commenting, closing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+
+from plait.collaboration import events as merge_events
+from plait.errors import Unauthorized
+from plait.hub import Discussion, can
+from plait.web.here import At, Here
+from plait.web.pulls import pull_page
+from plait.web.report import VERDICTS
+from plait.web.session import Form
+from plait.web.thread import permissions, thread_view
+
+PAGE = 25
+
+
+@dataclass(frozen=True)
+class ListedThread:
+    """A line of the list."""
+
+    number: int
+    title: str
+    status: str
+    pull_request: bool
+    author: str | None
+    created_at: datetime
+    verdict: str
+
+
+def add(router: APIRouter, prefix: str) -> None:
+    """Add the routes."""
+    router.add_api_route(prefix + "/discussions", listing)
+    router.add_api_route(prefix + "/discussions/new", new)
+    router.add_api_route(prefix + "/discussions/new", create, methods=["POST"])
+    router.add_api_route(prefix + "/discussions/{number}", show)
+    router.add_api_route(prefix + "/discussions/{number}/comment", comment, methods=["POST"])
+    router.add_api_route(prefix + "/discussions/{number}/status", set_status, methods=["POST"])
+
+
+def listing(at: At, status: str = "open", type: str = "", page: int = 1) -> Response:
+    """List discussions and pull requests."""
+    status = status if status in ("open", "closed", "all") else "open"
+    pulls = {"pull_request": True, "discussion": False}.get(type)
+    hub, page = at.visit.hub, min(max(page, 1), 100_000)
+    found = hub.discussions.list(
+        at.record, pull_request=pulls, status=status, limit=PAGE, skip=(page - 1) * PAGE
+    )
+    pages = -(-hub.discussions.count(at.record, pull_request=pulls, status=status) // PAGE)
+    return at.visit.render(
+        "discussions.html",
+        repo=at.view,
+        status=status,
+        type=type if pulls is not None else "",
+        items=[_listed(at, discussion) for discussion in found],
+        may_discuss=can(at.visit.actor, "repo.discuss", at.record),
+        page=page,
+        pages=pages,
+        page_link=lambda number: at.visit.link(page=number),
+    )
+
+
+def _listed(at: Here, discussion: Discussion) -> ListedThread:
+    report = (
+        merge_events.latest_report(at.visit.hub, discussion.id)
+        if discussion.is_pull_request
+        else None
+    )
+    return ListedThread(
+        discussion.number,
+        discussion.title,
+        discussion.status,
+        discussion.is_pull_request,
+        discussion.author.name if discussion.author else None,
+        discussion.created_at,
+        VERDICTS.get(report["verdict"], "") if report else "",
+    )
+
+
+def _find(at: Here, number: int) -> Discussion:
+    return at.visit.hub.discussions.get(at.record, min(max(number, 0), 2**31))
+
+
+def show(at: At, number: int) -> Response:
+    """Show a discussion or a pull request."""
+    discussion = _find(at, number)
+    if discussion.is_pull_request:
+        return pull_page(at, discussion)
+    return at.visit.render(
+        "discussion.html",
+        repo=at.view,
+        thread=thread_view(at, discussion),
+        may=permissions(at, discussion),
+    )
+
+
+def _signed_in(at: Here) -> None:
+    if not at.visit.actor.signed_in:
+        raise Unauthorized("Sign in first.")
+
+
+def new(at: At) -> Response:
+    """Show the form for a new discussion."""
+    _signed_in(at)
+    at.visit.hub.repositories.require(at.visit.actor, at.record, "repo.discuss")
+    return at.visit.render("new_discussion.html", repo=at.view)
+
+
+def create(at: At, form: Form) -> Response:
+    """Start a discussion."""
+    _signed_in(at)
+    made = at.visit.hub.discussions.create(
+        at.visit.actor, at.record, form.get("title", ""), form.get("description", "")
+    )
+    return at.visit.go(f"{at.view.url}/discussions/{made.number}")
+
+
+def comment(at: At, number: int, form: Form) -> Response:
+    """Add a comment."""
+    _signed_in(at)
+    event = at.visit.hub.discussions.add_comment(
+        at.visit.actor, _find(at, number), form.get("comment", "")
+    )
+    return at.visit.go(f"{at.view.url}/discussions/{number}#event-{event.id}")
+
+
+def set_status(at: At, number: int, form: Form) -> Response:
+    """Open or close."""
+    _signed_in(at)
+    at.visit.hub.discussions.set_status(
+        at.visit.actor, _find(at, number), form.get("status", ""), form.get("comment")
+    )
+    return at.visit.go(f"{at.view.url}/discussions/{number}")

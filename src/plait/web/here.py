@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A visit to one repository: its record, and what its page's head shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Depends
+
+from plait.errors import RevisionNotFound
+from plait.hub import Hub, Repository
+from plait.web.visit import Visitor, repository_url
+
+_PULL = re.compile(r"\A(refs/pr/[1-9][0-9]{0,8})(?:/(.*))?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ShownRef:
+    """A branch or tag in the list of revisions."""
+
+    name: str
+    kind: str
+    oid: str
+
+
+class RepositoryView:
+    """What the templates show of a repository everywhere."""
+
+    def __init__(self, hub: Hub, record: Repository) -> None:
+        self._hub = hub
+        self._record = record
+        self.type = record.type
+        self.namespace = record.namespace.name
+        self.name = record.name
+        self.full_name = record.full_name
+        self.private = record.private
+        self.url = repository_url(record.type, record.full_name)
+
+    @cached_property
+    def open_discussions(self) -> int:
+        """How many discussions and pull requests are open."""
+        return self._hub.discussions.count(self._record, status="open")
+
+    @cached_property
+    def refs(self) -> Sequence[ShownRef]:
+        """Branches and tags."""
+        refs = self._hub.git.refs(self._record)
+        return [
+            *(ShownRef(ref.name, "branch", ref.oid) for ref in refs.branches),
+            *(ShownRef(ref.name, "tag", ref.oid) for ref in refs.tags),
+        ]
+
+
+@dataclass(frozen=True)
+class Here:
+    """The repository of the address, which the visitor may read."""
+
+    visit: Visitor
+    record: Repository
+    view: RepositoryView
+
+    def split(self, rest: str) -> tuple[str, str]:
+        """Split ``revision/path`` of an address; branch names may hold slashes themselves."""
+        found = _PULL.match(rest)
+        if found:
+            return found[1], (found[2] or "").strip("/")
+        names = sorted((ref.name for ref in self.view.refs), key=len, reverse=True)
+        for name in names:
+            if rest == name or rest.startswith(f"{name}/"):
+                return name, rest[len(name) :].strip("/")
+        revision, _, path = rest.partition("/")
+        return revision, path.strip("/")
+
+    def resolve(self, revision: str) -> str:
+        """Return the commit id of a revision.
+
+        Raises:
+            RevisionNotFound: there is none of that name.
+        """
+        if not revision:
+            raise RevisionNotFound("Name a revision in the address.")
+        return self.visit.hub.git.resolve(self.record, revision)
+
+    def address(self, kind: str, revision: str, path: str = "") -> str:
+        """Return the address of a file or folder at a revision."""
+        base = f"{self.view.url}/{kind}/{quote(revision, safe='')}"
+        return f"{base}/{quote(path)}" if path else base
+
+
+def here_of(visit: Visitor, ns: str, name: str) -> Here:
+    """Find the repository of the address.
+
+    Raises:
+        RepositoryNotFound: there is none, or the visitor may not read it.
+    """
+    first = visit.request.url.path.split("/", 2)[1]
+    kind = {"datasets": "dataset", "spaces": "space"}.get(first, "model")
+    record = visit.repository(kind, ns, name)
+    return Here(visit, record, RepositoryView(visit.hub, record))
+
+
+At = Annotated[Here, Depends(here_of)]

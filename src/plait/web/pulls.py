@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pull request: what was proposed, what the merge did, whether it is better, what to press."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from plait.collaboration import events as merge_events
+from plait.collaboration import jobs
+from plait.collaboration.merging.changes import driver_of
+from plait.collaboration.requests import request_merge
+from plait.errors import NotFound
+from plait.hub import Change, Discussion
+from plait.hub.discussions import pull_ref
+from plait.web.files import changes_shown
+from plait.web.here import At, Here
+from plait.web.jobs import JobView, job_view
+from plait.web.language import Translator
+from plait.web.report import MODELS, MergeView, merge_view
+from plait.web.session import Form
+from plait.web.thread import permissions, thread_view
+
+
+@dataclass(frozen=True)
+class Banner:
+    """The first thing on the page: a word, a sentence, a colour, an icon."""
+
+    kind: str
+    icon: str
+    word: str
+    sentence: str = ""
+    reason: str = ""
+
+
+def add(router: APIRouter, prefix: str) -> None:
+    """Add the routes."""
+    address = prefix + "/discussions/{number}"
+    router.add_api_route(address + "/merge", merge, methods=["POST"])
+    router.add_api_route(address + "/report.json", report_json)
+    router.add_api_route(address + "/scores.csv", scores_csv)
+
+
+def pull_page(at: At, discussion: Discussion) -> Response:
+    """Show a pull request."""
+    visit = at.visit
+    found = merge_events.latest_report(visit.hub, discussion.id)
+    report = merge_view(found, visit.t, at.view.url) if found else None
+    newest = jobs.latest(visit.hub, discussion.id)
+    job = job_view(visit, newest, at.record) if newest is not None else None
+    fork, head = _ends(at, discussion)
+    git = visit.hub.git
+    changes: Sequence[Change] = ()
+    patch = ""
+    if fork and head:
+        changes = git.changed_paths(at.record, fork, head)
+        patch = git.diff(at.record, fork, head)
+    weights = _changes_weights(at, changes)
+    return visit.render(
+        "pull.html",
+        repo=at.view,
+        thread=thread_view(at, discussion),
+        may=permissions(at, discussion),
+        report=report,
+        job=job,
+        banner=banner(visit.t, discussion.status, report, job, weights=weights),
+        landed=discussion.merge_commit,
+        weights=weights,
+        head=head,
+        stale=bool(report and report.head and head and report.head != head),
+        diff_open=not weights and len(patch) < 20_000,
+        **changes_shown(at, changes, patch, head or ""),
+    )
+
+
+def _changes_weights(at: Here, changes: Sequence[Change]) -> bool:
+    return at.view.type == "model" and any(
+        driver_of(change.path) in ("weights", "pickle") for change in changes
+    )
+
+
+def _ends(at: Here, discussion: Discussion) -> tuple[str | None, str | None]:
+    """Return where a pull request forked off and its newest commit, as it was before landing."""
+    git = at.visit.hub.git
+    head = git.head(at.record, pull_ref(discussion.number))
+    target = git.head(at.record, discussion.base_ref)
+    if discussion.merge_commit:
+        parents = git.commit_info(at.record, discussion.merge_commit).parents
+        target = parents[0] if parents else target
+    if head is None or target is None:
+        return None, head
+    return git.merge_base(at.record, target, head), head
+
+
+def banner(
+    t: Translator, status: str, report: MergeView | None, job: JobView | None, *, weights: bool
+) -> Banner:
+    """Say in a word and a sentence how a pull request stands."""
+    if job is not None and job.live:
+        return Banner("running", "running", t("banner.running"), t("banner.running_line"))
+    if report is not None and (report.landed or report.verdict != "passes" or status == "merged"):
+        after = "" if report.landed else t("banner.not_landed")
+        return Banner(report.verdict, report.verdict, report.verdict_word, after, report.reason)
+    if status == "merged":
+        return Banner("merged", "merged", t("banner.merged"), t("banner.merged_line"))
+    if status == "closed":
+        return Banner("closed", "closed", t("banner.closed"), t("banner.unchanged"))
+    if job is not None and job.state == "failed":
+        return Banner("failed", "failed", t("banner.failed"), t("banner.unchanged"))
+    if job is not None and job.state == "cancelled":
+        return Banner("closed", "closed", t("banner.cancelled"), t("banner.unchanged"))
+    line = t("banner.ready_line") if weights else t("banner.text_line")
+    if status == "draft":
+        return Banner("draft", "draft", t("banner.draft"), t("banner.draft_line"))
+    return Banner("open", "open", t("banner.ready"), line)
+
+
+def _pull(at: Here, number: int) -> Discussion:
+    discussion = at.visit.hub.discussions.get(at.record, min(max(number, 0), 2**31))
+    if not discussion.is_pull_request:
+        raise NotFound(f"Discussion {discussion.number} is not a pull request.")
+    return discussion
+
+
+def merge(at: At, number: int, form: Form) -> Response:
+    """Merge, or queue the job that does."""
+    discussion = _pull(at, number)
+    request_merge(at.visit.hub, at.visit.actor, at.record, discussion, form.get("comment", ""))
+    return at.visit.go(f"{at.view.url}/discussions/{discussion.number}")
+
+
+def _report(at: Here, number: int) -> dict[str, Any]:
+    found = merge_events.latest_report(at.visit.hub, _pull(at, number).id)
+    if found is None:
+        raise NotFound("No merge of this pull request has been measured yet.")
+    return found
+
+
+def report_json(at: At, number: int) -> Response:
+    """Give the whole report as JSON."""
+    return JSONResponse(_report(at, number))
+
+
+def scores_csv(at: At, number: int) -> Response:
+    """Give the scores of all tasks and models as CSV."""
+    report = _report(at, number)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(
+        ["task", "metric", "n", "model", "score", "low", "high", "difference", "difference_low",
+         "difference_high", "verdict"]
+    )  # fmt: skip
+    whole = {"name": "average", "metric": "", "n": "", "verdict": report["verdict"]}
+    for row in ({**whole, **report["average"]}, *report["tasks"]):
+        difference: Mapping[str, Any] = row.get("difference") or {}
+        for model in MODELS:
+            if row["scores"].get(model) is None:
+                continue
+            low, high = (row.get("intervals") or {}).get(model) or ("", "")
+            compared = (
+                [difference.get("effect"), difference.get("low"), difference.get("high")]
+                if model == "candidate"
+                else ["", "", ""]
+            )
+            writer.writerow(
+                [_cell(row["name"]), row["metric"], row["n"], model, row["scores"][model], low,
+                 high, *compared, row.get("verdict", "") if model == "candidate" else ""]
+            )  # fmt: skip
+    return Response(
+        out.getvalue(),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="scores-{number}.csv"'},
+    )
+
+
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One visit to a page: the hub, who looks, in which language, and how the page is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from plait.hub import ANONYMOUS, Actor, Hub, Repository
+from plait.hub.permissions import Action
+from plait.web import language
+from plait.web.session import HEADERS, SESSION_COOKIE
+
+PREFIXES: Mapping[str, str] = {"model": "", "dataset": "/datasets", "space": "/spaces"}
+"""Where the pages of each repository type begin."""
+
+
+def repository_url(repo_type: str, full_name: str) -> str:
+    """Return the address of a repository's page."""
+    return f"{PREFIXES[repo_type]}/{full_name}"
+
+
+class Pages:
+    """What all pages of one server share."""
+
+    def __init__(self, hub: Hub, static: Callable[[str], str]) -> None:
+        self.hub = hub
+        self.templates = Environment(
+            loader=PackageLoader("plait.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.templates.globals.update(
+            static=static, languages=language.LANGUAGES, tags=language.TAGS
+        )
+        self.templates.filters["revision"] = lambda name: quote(name, safe="")
+        self.templates.filters["path"] = quote
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request for a page."""
+
+    request: Request
+    hub: Hub
+    actor: Actor
+    t: language.Translator
+
+    @property
+    def here(self) -> str:
+        """Path and query of this page."""
+        query = self.request.url.query
+        return quote(self.request.url.path) + (f"?{query}" if query else "")
+
+    def repository(
+        self, repo_type: str, ns: str, name: str, action: Action = "repo.read"
+    ) -> Repository:
+        """Return a repository that this visitor may see.
+
+        Raises:
+            RepositoryNotFound, Forbidden: as the hub says.
+        """
+        return self.hub.repositories.get(self.actor, repo_type, f"{ns}/{name}", action)
+
+    def link(self, **changes: Any) -> str:
+        """Return this page's address with some of its query changed; None removes."""
+        values = dict(parse_qsl(self.request.url.query))
+        values.update({key: str(value) for key, value in changes.items() if value is not None})
+        for key, value in changes.items():
+            if value is None:
+                values.pop(key, None)
+        return "?" + urlencode(values) if values else self.request.url.path
+
+    def render(self, template: str, *, code: int = 200, **values: Any) -> Response:
+        """Render a page."""
+        pages: Pages = self.request.app.state.pages
+        html = pages.templates.get_template(template).render(
+            t=self.t,
+            viewer=self.actor.name if self.actor.signed_in else None,
+            here=self.here,
+            language_link=lambda code: self.link(lang=code),
+            **values,
+        )
+        response = HTMLResponse(html, code, headers=dict(HEADERS))
+        # What a page shows depends on who asks; nothing between may keep it for others.
+        response.headers["Cache-Control"] = "private, no-cache"
+        response.headers["Vary"] = "Cookie, Accept-Language"
+        response.headers["Content-Language"] = self.t.tag
+        if self.request.query_params.get("lang") in language.LANGUAGES:
+            response.set_cookie(
+                language.COOKIE, self.t.language, max_age=365 * 86400, samesite="lax",
+                secure=self.request.url.scheme == "https",
+            )  # fmt: skip
+        return response
+
+    def go(self, address: str) -> Response:
+        """Send the browser to another page after a form."""
+        return RedirectResponse(address, 303, headers=dict(HEADERS))
+
+
+def visit_of(request: Request) -> Visit:
+    """Find out who visits, in which language."""
+    hub: Hub = request.app.state.pages.hub
+    cookie = request.cookies.get(SESSION_COOKIE)
+    actor = hub.tokens.session_actor(cookie) if cookie else None
+    code = language.choose(
+        request.query_params.get("lang"),
+        request.cookies.get(language.COOKIE),
+        request.headers.get("accept-language"),
+    )
+    return Visit(request, hub, actor or ANONYMOUS, language.Translator(code))
+
+
+Visitor = Annotated[Visit, Depends(visit_of)]
