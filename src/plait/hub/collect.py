@@ -188,8 +188,10 @@ def _tree_pointers(
             yield from _tree_pointers(git, entry, f"{path}/", seen)
             continue
         seen.add(entry.id)
-        if entry.size < MAX_POINTER and (pointer := parse_pointer(bytes(entry.data))):
-            yield pointer, path
+        if git.odb.read_header(entry.id)[1] < MAX_POINTER:
+            pointer = parse_pointer(bytes(entry.data))
+            if pointer is not None:
+                yield pointer, path
 
 
 def check(hub: Hub, *, deep: bool = False) -> list[Problem]:

@@ -650,9 +650,9 @@ def _measure(git: Any, oid: Any) -> tuple[int, Pointer | None]:
     """Return a blob's size and, if it is a pointer, what it points to."""
     known = _known_size(str(oid))
     if not known:
-        blob = git[oid]
-        pointer = parse_pointer(bytes(blob.data)) if blob.size < MAX_POINTER else None
-        known.append((pointer.size if pointer else blob.size, pointer))
+        size = git.odb.read_header(oid)[1]
+        pointer = parse_pointer(bytes(git[oid].data)) if size < MAX_POINTER else None
+        known.append((pointer.size if pointer else size, pointer))
     return known[0]
 
 
