@@ -13,12 +13,13 @@ from plait.api.bodies import Body, consume
 from plait.api.context import HubOf, Readable, User, actor_of, bearer, claims_of
 from plait.api.routing import Revision
 from plait.api.signing import sign, verify
-from plait.errors import RepositoryNotFound
+from plait.errors import NotFound, RepositoryNotFound
 from plait.hub import Actor
 from plait.hub.database import Repository
 from plait.hub.xet.shard import MAX_SHARD
 
 router = APIRouter(tags=["uploads"])
+_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 _PURPOSE = "xet-write"
 
@@ -86,3 +87,10 @@ async def add_shard(request: Request, hub: HubOf, upload: Upload) -> dict[str, A
 
     await consume(request, MAX_SHARD, "A shard", work)
     return {"result": 1}
+
+
+@router.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
+@router.api_route("/v2/{rest:path}", methods=_METHODS, include_in_schema=False)
+def not_there(rest: str) -> None:
+    """Answer 404 for the protocol's optional routes; clients then take the plain ones."""
+    raise NotFound(f"Plait has no such route for Xet: {rest[:100]}.")
