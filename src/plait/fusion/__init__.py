@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weight fusion: several models of one architecture into one. numpy only; knows nothing of a hub."""
+"""Weight fusion: several models of one architecture into one. numpy only, no hub."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def check_model(folder: Path | str) -> ModelSummary:
     """Read the headers of a model folder and return what they say; weights are not read.
 
     Raises:
-        BadInput: if there are no safetensors files, or a header is truncated or does not fit its data.
+        BadInput: if there are no safetensors files, or a header does not fit its data.
     """
     model = open_checkpoint(Path(folder))
     dtypes: dict[str, int] = {}
@@ -112,7 +112,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         for name, file in wanted.items():
             if name not in tensors or tensors[name].path.name != file:
                 raise BadInput(
-                    f"{index} says that '{name[:100]}' is in {file}, but it is not; fetch the model again."
+                    f"{index} says that '{name[:100]}' is in {file}, but it is not; "
+                    "fetch the model again."
                 )
     if not tensors:
         raise BadInput(f"{folder} has no tensors in its safetensors files.")
@@ -120,7 +121,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:
-    """Return a JSON object from a file of at most `most` bytes; an empty one if there is no file."""
+    """Return the JSON object of a file of at most `most` bytes; an empty one for no file."""
     try:
         if path.stat().st_size > most:
             raise BadInput(f"{path} is larger than {most:,} bytes.")
@@ -204,7 +205,7 @@ def _indexed(folder: Path, index: Path) -> tuple[tuple[Path, ...], dict[str, str
     for file in set(map(str, data.values())):
         if Path(file).name != file or not file.endswith(".safetensors"):
             raise BadInput(
-                f"{index} names a file '{file[:100]}' that is not a safetensors file of this folder."
+                f"{index} names '{file[:100]}', which is not a safetensors file of this folder."
             )
         if not (folder / file).is_file():
             raise BadInput(f"{folder} lacks {file}, which its index names; fetch the model again.")
@@ -216,7 +217,7 @@ def _nothing_to_read(folder: Path) -> str:
         found = next(iter(sorted(folder.glob(pattern))), None)
         if found:
             return (
-                f"{folder} has only {found.name}, a pickle, which can run code and is never loaded; "
+                f"{folder} has only {found.name}, a pickle: it can run code and is never loaded; "
                 "save the model again with save_pretrained(..., safe_serialization=True)."
             )
     return f"{folder} has no safetensors file; a model folder needs model.safetensors."

@@ -69,7 +69,7 @@ def check_tokenizers(plan: Plan, models: Mapping[str, Checkpoint]) -> None:
 def write_companions(
     folder: Path, plan: Plan, models: Mapping[str, Checkpoint], shards: Iterable[str]
 ) -> None:
-    """Copy configuration and tokenizer into `folder`; the configuration tells depth and format anew."""
+    """Copy configuration and tokenizer; the configuration tells depth and format anew."""
     donor = models[plan.donor]
     for name in (*_TOKENIZER, *_OTHER, *_SENTENCE):
         source = donor.folder / name

@@ -34,8 +34,8 @@ def compare_layers(
     """Return, for each layer, how far the fused model is from its base and how contributions agree.
 
     `relative_change` is the length of the change over the length of the base's weights (L2 norms).
-    `sign_agreement` is, of the weights that two or more contributions changed, the share that all of
-    these changed in one direction; None where there are none such.
+    `sign_agreement` is, of the weights that two or more contributions changed, the share that they
+    all changed in one direction; None where there are none such.
     """
     start = open_checkpoint(Path(base))
     others = [open_checkpoint(Path(c)) for c in contributions]

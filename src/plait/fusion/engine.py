@@ -73,7 +73,7 @@ class Readers:
             if descriptor is None:
                 descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
                 self._open[entry.path] = descriptor
-        view = memoryview(into).cast("B")
+        view = into.view(np.uint8).data
         offset = entry.offset + start * into.itemsize
         while view:
             count = os.preadv(descriptor, [view], offset)
@@ -122,9 +122,10 @@ class TensorSweep:
         self._kind = np.dtype(np.float64 if job.arithmetic == "F64" else np.float32)
         self.state: Any = None
 
-    def buffer(self, name: str) -> Array:
-        """Return a float array of the whole tensor's size."""
-        return np.empty(self.total, self._kind)
+    @property
+    def arithmetic_bytes(self) -> int:
+        """Bytes of a float that blocks hold."""
+        return self._kind.itemsize
 
     def blocks(
         self, models: Sequence[int] | None = None, start: int = 0, stop: int | None = None
@@ -255,7 +256,7 @@ class Engine:
         space = getattr(self._local, "space", None)
         if space is None:
             space = self._local.space = Workspace()
-        return space  # type: ignore[no-any-return]
+        return space
 
     def _copy(self, job: Job, sink: Sink, space: Workspace) -> None:
         """Copy a tensor that is not of floats; it must be the same in every model."""
@@ -284,6 +285,6 @@ def _check_range(out: Array, job: Job, start: int) -> None:
     limit = LIMITS[job.out]
     if out.size and not (float(out.max()) <= limit and float(out.min()) >= -limit):
         raise BadInput(
-            f"Fusing tensor '{job.name}' gives values that {NAMES[job.out]} cannot hold (from element "
-            f"{start:,} on); choose smaller weights, or a wider 'out_dtype'."
+            f"Fusing tensor '{job.name}' gives values that {NAMES[job.out]} cannot hold (from "
+            f"element {start:,} on); choose smaller weights, or a wider 'out_dtype'."
         )

@@ -24,7 +24,7 @@ _TIED = {
 
 
 def layer_of(name: str) -> tuple[str, int] | None:
-    """Return (stack, number) of the layer a tensor belongs to, such as ("bert.encoder.layer.", 3)."""
+    """Return (stack, number) of a tensor's layer, such as ("bert.encoder.layer.", 3)."""
     found = _LAYER.search(name)
     return (name[: found.start(1)], int(found.group(1))) if found else None
 
@@ -48,7 +48,7 @@ def layer_counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def comes_before_layers(name: str) -> bool:
-    """Tell whether a tensor outside the layers feeds them (an embedding) or follows them (a head)."""
+    """Tell whether a tensor outside the layers feeds them (embedding) or follows (head)."""
     return bool(_BEFORE.search(name))
 
 

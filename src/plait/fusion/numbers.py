@@ -108,7 +108,7 @@ def round_scalar(value: float, code: str) -> float:
 
 
 def all_finite(values: Array) -> bool:
-    """Tell whether `values` hold neither NaN nor infinity; a sum first, as one pass usually tells."""
+    """Tell whether `values` hold neither NaN nor infinity; their sum usually tells."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.add.reduce(values))) or bool(np.isfinite(values).all())
 

@@ -2,8 +2,8 @@
 """The folder that a fusion writes: hidden until it is whole, and taken up again after a crash.
 
 Beside the output lies `.NAME.fusing` with the files at their final size and a journal. A part of a
-tensor enters the journal after its bytes are on the disk; a new run with the same recipe, inputs and
-software makes only the parts that are not in it.
+tensor enters the journal after its bytes are on the disk; a new run with the same recipe, inputs
+and software makes only the parts that are not in it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,7 @@ from plait.fusion.plan import Job, Plan
 from plait.fusion.safetensors import layout
 from plait.recipes.fusion import dump_recipe
 
+SOFTWARE = version("plait")
 REPORT = "plait_fusion.json"
 INDEX = "model.safetensors.index.json"
 JOURNAL = ".journal"
@@ -97,7 +99,7 @@ class Output:
     def write(self, job: Job, start: int, stored: Array) -> None:
         """Write elements of a tensor at their place."""
         descriptor, offset = self._places[job.name]
-        view = memoryview(stored).cast("B")
+        view = stored.view(np.uint8).data
         offset += start * stored.itemsize
         while view:
             count = os.pwrite(descriptor, view, offset)
@@ -127,17 +129,17 @@ class Output:
         for path in self.folder.iterdir():
             if path.name != JOURNAL:
                 _sync_path(path)
-        os.unlink(self.folder / JOURNAL)
+        (self.folder / JOURNAL).unlink()
         _sync_path(self.folder)
         if self.out.exists() and overwrite and any(self.out.iterdir()):
             old = self.out.parent / f".{self.out.name}.replaced"
             shutil.rmtree(old, ignore_errors=True)
-            os.rename(self.out, old)
-            os.rename(self.folder, self.out)
+            self.out.rename(old)
+            self.folder.rename(self.out)
             shutil.rmtree(old, ignore_errors=True)
         else:
             try:
-                os.rename(self.folder, self.out)
+                self.folder.rename(self.out)
             except OSError as error:
                 raise Conflict(f"{self.out} came into being meanwhile: {error.strerror}.") from None
         _sync_path(self.out.parent)
@@ -205,7 +207,7 @@ class Output:
         self._files.clear()
         self._journal = -1
         if self._guard >= 0:
-            os.unlink(_guard_path(self.folder))
+            _guard_path(self.folder).unlink()
             os.close(self._guard)
             self._guard = -1
 
@@ -227,7 +229,7 @@ def _lock_folder(folder: Path, out: Path) -> int:
                 f"Another run is making {out}; wait for it, or choose another folder."
             ) from None
         try:
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         except FileNotFoundError:
             pass
@@ -253,10 +255,8 @@ def _split(plan: Plan, shard_size: int | None) -> dict[str, list[Job]]:
 
 def _digest(plan: Plan, hashes: Mapping[Path, str], shard_size: int | None) -> str:
     """Hash all that the bytes depend on; a journal with another digest is not gone on with."""
-    from plait import __version__
-
     told = {
-        "software": [__version__, np.__version__, SEGMENT],
+        "software": [SOFTWARE, np.__version__, SEGMENT],
         "recipe": dump_recipe(plan.recipe),
         "shards": shard_size,
         "jobs": [

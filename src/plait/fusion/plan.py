@@ -13,7 +13,7 @@ from plait.fusion.checkpoints import Checkpoint
 from plait.fusion.methods.base import Method, Value
 from plait.fusion.numbers import CODES, FLOATS, promote
 from plait.fusion.safetensors import Entry
-from plait.recipes.fusion import FusionRecipe, Scalar, Setting, Slice, Source, evaluate, nearest
+from plait.recipes.fusion import FusionRecipe, Scalar, Setting, Slice, Source, evaluate, hint
 
 # settings that must be alike for weights of one shape to mean the same
 _SAME_CONFIG = (
@@ -131,7 +131,7 @@ def _check_count(slices: Sequence[Slice], recipe: FusionRecipe, method: Method) 
             wanted = f"exactly {low}" if low == high else f"at least {low}"
             besides = " besides the base" if method.base != "unused" else ""
             raise BadInput(
-                f"The method '{method.name}' needs {wanted} model{'s' if low != 1 else ''}{besides}; "
+                f"The method '{method.name}' needs {wanted} model(s){besides}; "
                 f"the recipe gives {count}."
             )
 
@@ -206,7 +206,7 @@ def _slice_length(part: Slice, models: Mapping[str, Checkpoint], stack: str) -> 
         low, high = source.layer_range or (0, count)
         if high > count:
             raise BadInput(
-                f"'{source.model}' has {count} layers; layer_range [{low}, {high}] goes beyond them."
+                f"'{source.model}' has {count} layers; layer_range [{low}, {high}] goes beyond."
             )
         lengths.add(high - low)
     if len(lengths) > 1:
@@ -290,7 +290,8 @@ def _check_parameters(recipe: FusionRecipe, method: Method) -> None:
         for name in parameters:
             if name not in known:
                 raise BadInput(
-                    f"The method '{method.name}' has no parameter '{name[:60]}'{nearest(name, known)} "
+                    f"The method '{method.name}' has no parameter '{name[:60]}'"
+                    f"{hint(name, known)} "
                     f"It has: {', '.join(known)}."
                 )
 
@@ -351,7 +352,7 @@ def _value(
     recipe: FusionRecipe,
     method: Method,
 ) -> Value:
-    """Look a parameter up: the source's own, then the slice's, then the recipe's, then the default."""
+    """Look a parameter up: the source's, the slice's, the recipe's, or the default."""
     parameter = method.parameter(key)
     assert parameter is not None
     scopes = [source.parameters] if source else []
@@ -382,7 +383,7 @@ def _checked(flag: bool, low: float | None, high: float | None, key: str, found:
 
 
 def canonical(recipe: FusionRecipe, identities: Mapping[str, str]) -> FusionRecipe:
-    """Return the recipe with its models sorted by what they hold, so that their order tells nothing."""
+    """Return the recipe with its models sorted by what they hold."""
     from plait.recipes.fusion import dump_recipe
 
     def place(source: Source) -> Any:

@@ -20,7 +20,7 @@ from plait.fusion.checkpoints import Checkpoint, hash_files, identity, open_chec
 from plait.fusion.companions import check_tokenizers, write_companions
 from plait.fusion.engine import Engine, Readers
 from plait.fusion.numbers import STORAGE, Array, decode
-from plait.fusion.output import REPORT, Output, same_folder
+from plait.fusion.output import REPORT, SOFTWARE, Output, same_folder
 from plait.fusion.plan import Job, Plan, build_plan, canonical
 from plait.fusion.resolve import resolve_model
 from plait.recipes.fusion import FusionRecipe, dump_recipe, load_recipe
@@ -31,7 +31,7 @@ Resolver = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fusion is: `done` of `total` bytes of the stage `reading`, `fusing` or `checking`."""
+    """How far a fusion is: `done` of `total` bytes of `reading`, `fusing` or `checking`."""
 
     stage: str
     done: int
@@ -40,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class FusionResult:
-    """What a fusion made: hashes of the inputs by model and file, of the outputs by file, and cost."""
+    """What a fusion made: sha256 of its inputs by model and file, of its outputs, and cost."""
 
     out: Path
     inputs: Mapping[str, Mapping[str, str]]
@@ -173,7 +173,7 @@ def fused_tensors(
         rest = iter(jobs)
         try:
             while True:
-                # a few tensors ahead of the caller, so that threads have work but memory stays small
+                # a few tensors ahead of the caller: threads have work, memory stays small
                 for job in islice(rest, max(0, 2 * threads - len(queue))):
                     sink = _Memory(job)
                     parts = engine.segments(job)
@@ -193,8 +193,8 @@ def fused_tensors(
 def canonical_order(recipe: Recipe, *, resolve: Resolver | None = None) -> FusionRecipe:
     """Return the recipe with its models sorted by the sha256 of their weights.
 
-    Two recipes that name the same models with the same parameters in another order become equal, and
-    so do the bytes they fuse to.
+    Two recipes that name the same models with the same parameters in another order become equal,
+    and so do the bytes they fuse to.
     """
     parsed = load_recipe(recipe)
     models = {r: open_checkpoint(f) for r, f in _resolve_all(parsed, resolve).items()}
@@ -336,12 +336,10 @@ def _check_out(out: Path, overwrite: bool) -> None:
 def _report(
     recipe: FusionRecipe, inputs: Mapping[str, Mapping[str, str]], outputs: Mapping[str, str]
 ) -> dict[str, Any]:
-    from plait import __version__
-
     return {
         "schema": 1,
         "recipe": dump_recipe(recipe),
         "inputs": inputs,
         "outputs": outputs,
-        "software": {"plait": __version__, "numpy": np.__version__},
+        "software": {"plait": SOFTWARE, "numpy": np.__version__},
     }

@@ -136,10 +136,13 @@ def _entry(path: Path, name: str, value: Any, data: int) -> Entry:
         raise BadInput(
             f"{path}: tensor '{shown}' has a number format that is not known ({str(code)[:30]})."
         )
-    if not _whole(shape, MAX_RANK) or not _whole(offsets, 2) or len(offsets) != 2:
+    if not _whole(shape, MAX_RANK) or not _whole(offsets, 2):
         raise BadInput(
             f"{path}: tensor '{shown}' has a shape or offsets that are not whole numbers."
         )
+    assert isinstance(shape, list) and isinstance(offsets, list)
+    if len(offsets) != 2:
+        raise BadInput(f"{path}: tensor '{shown}' needs two offsets.")
     begin, end = offsets
     expected = math.prod(shape) * STORAGE[code].itemsize
     if end - begin != expected:

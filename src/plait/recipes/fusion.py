@@ -120,8 +120,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: the nearest known one, or a full stop."""
+    return nearest(word, known) or "."
+
+
 def evaluate(setting: Setting, tensor: str, t: float) -> Scalar | None:
-    """Return a setting's value for one tensor at layer position `t` in [0, 1]; None if no rule fits.
+    """Return a setting's value for a tensor at layer position `t` in [0, 1]; None if no rule fits.
 
     Numbers of a gradient are interpolated linearly, flags and words taken from the nearest lower.
     """
@@ -175,9 +180,7 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         if key in _LATER:
             raise BadInput(f"{_LATER[key]}.")
         if key not in _TOP:
-            raise BadInput(
-                f"The recipe has an unknown key '{_short(key)}'{nearest(str(key), _TOP)}"
-            )
+            raise BadInput(f"The recipe has an unknown key '{_short(key)}'{hint(str(key), _TOP)}")
     method = data.get("merge_method")
     if not isinstance(method, str):
         raise BadInput("The recipe needs 'merge_method', for example 'merge_method: linear'.")
@@ -279,7 +282,7 @@ def _keys(value: object, where: str, known: tuple[str, ...], hint: str = "") -> 
     for key in value:
         if key not in known:
             raise BadInput(
-                f"{where} has an unknown key '{_short(key)}'{hint or nearest(str(key), known)}"
+                f"{where} has an unknown key '{_short(key)}'{hint or hint(str(key), known)}"
             )
     return value
 
@@ -289,7 +292,7 @@ def _models(value: object) -> tuple[Source, ...]:
     for index, item in enumerate(_list(value, "models")):
         where = f"models[{index}]"
         entry = _keys(
-            item, where, ("model", "parameters"), "; a model's own values go under 'parameters'"
+            item, where, ("model", "parameters"), "; a model's own values go under 'parameters'."
         )
         sources.append(
             Source(
@@ -336,7 +339,7 @@ def _layer_range(value: object, where: str) -> tuple[int, int]:
 
 
 def _reference(value: object, where: str) -> str:
-    """Return a model reference as one string; mergekit's long form {model: {path, revision}} too."""
+    """Return a model reference as a string, mergekit's {model: {path, revision}} too."""
     if isinstance(value, Mapping):
         if value.get("lora"):
             raise BadInput(
@@ -350,7 +353,8 @@ def _reference(value: object, where: str) -> str:
         raise BadInput(f"'{where}' must name a model: a folder or a repository such as 'org/name'.")
     if "+" in value and not Path(value).exists():
         raise BadInput(
-            f"'{where}' is '{_short(value)}': 'model+lora' is not supported yet; merge the adapter first."
+            f"'{where}' is '{_short(value)}': 'model+lora' is not supported yet; "
+            "merge the adapter first."
         )
     return value
 
@@ -402,7 +406,8 @@ def _choice(value: object, where: str, known: tuple[str, ...]) -> str | None:
         return None
     if value not in known:
         raise BadInput(
-            f"'{where}' is '{_short(value)}' but must be one of {', '.join(known)}{nearest(str(value), known)}"
+            f"'{where}' is '{_short(value)}' but must be one of {', '.join(known)}"
+            f"{hint(str(value), known)}"
         )
     return str(value)
 

@@ -17,7 +17,7 @@ from plait.fusion.methods.base import Block, Method, Parameter, Sweep
 from plait.fusion.methods.deltas import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
 from plait.fusion.methods.linear import LINEAR, PASSTHROUGH
 from plait.fusion.methods.slerp import SLERP
-from plait.recipes.fusion import nearest
+from plait.recipes.fusion import hint
 
 __all__ = ["Block", "Method", "Parameter", "Sweep", "get", "names"]
 
@@ -36,14 +36,14 @@ def get(name: str) -> Method:
     """Return a method by its name.
 
     Raises:
-        BadInput: if there is none, with the nearest name that there is.
+        BadInput: if there is none, with the hint name that there is.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     point = _others().get(name)
     if point is None:
         raise BadInput(
-            f"There is no fusion method '{name[:60]}'{nearest(name, names())} "
+            f"There is no fusion method '{name[:60]}'{hint(name, names())} "
             f"Methods: {', '.join(names())}."
         )
     method = point.load()

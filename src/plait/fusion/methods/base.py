@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fusion method is: a description of its parameters and a function over blocks of a tensor."""
+"""What a fusion method is: its parameters, and a function over blocks of a tensor."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Block:
         return [round_scalar(float(s["weight"]), self.arithmetic) for s in self.settings]
 
     def scratch(self, name: str) -> Array:
-        """Return a float array of the block's size to write into; the same one for the same name."""
+        """Return a float array of the block's size to write into, the same for the same name."""
         first = self.models[0]
         return self.spare(name, first.dtype)[: first.size]
 
@@ -82,8 +82,9 @@ class Sweep(Protocol):
     settings: Sequence[Mapping[str, Value]]
     options: Mapping[str, Value]
 
-    def buffer(self, name: str) -> Array:
-        """Return a float array of the whole tensor's size to write into."""
+    @property
+    def arithmetic_bytes(self) -> int:
+        """Bytes of a float that blocks hold: 4 or 8."""
         ...
 
     def blocks(self, models: Sequence[int] | None = None) -> Iterator[Block]:

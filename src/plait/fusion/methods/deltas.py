@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -27,7 +27,7 @@ from plait.fusion.methods.base import (
     normalize,
     rescale,
 )
-from plait.fusion.numbers import Array
+from plait.fusion.numbers import Array, round_scalar
 
 NO_WEIGHT = 1e-8
 _Thin = Callable[[Block, int, Array], None]
@@ -36,6 +36,7 @@ _Thin = Callable[[Block, int, Array], None]
 def change(block: Block, place: int) -> Array:
     """Turn a model's values into its change from the base, in place."""
     values = block.models[place]
+    assert block.base is not None
     np.subtract(values, block.base, out=values)
     block.round(values)
     return values
@@ -79,7 +80,7 @@ def _add_changes(block: Block, out: Array, thin: _Thin) -> None:
             np.add(out, values, out=out)
     block.round(out)
     if block.options["normalize"]:
-        total = math.fsum(weights)
+        total = round_scalar(math.fsum(weights), block.arithmetic)
         if abs(total) >= NO_WEIGHT:
             np.divide(out, total, out=out)
             block.round(out)
@@ -95,9 +96,11 @@ def _elect_changes(block: Block, out: Array, thin: _Thin) -> None:
         np.multiply(values, weight, out=values)
         block.round(values)
         np.add(out, values, out=out)
-    # +1 where the models' sum is zero or more, -1 elsewhere; a change agrees if it times this is > 0
+    # +1 where the models' sum is zero or more, else -1; a change agrees if times this it is > 0
     sign, divisor, part = (block.scratch(n) for n in ("sign", "divisor", "part"))
-    np.copysign(1, np.add(out, 0, out=out), out=sign)
+    np.greater_equal(out, 0, out=sign, casting="unsafe")
+    np.multiply(sign, 2, out=sign)
+    np.subtract(sign, 1, out=sign)
     out[:] = 0
     divisor[:] = 0
     for values, weight in zip(block.models, weights, strict=True):
@@ -105,15 +108,17 @@ def _elect_changes(block: Block, out: Array, thin: _Thin) -> None:
         np.maximum(values, 0, out=values)
         np.add(out, values, out=out)
         if block.options["normalize"]:
-            np.sign(values, out=part)
+            np.greater(values, 0, out=part, casting="unsafe")
             np.multiply(part, weight, out=part)
             np.add(divisor, part, out=divisor)
     np.multiply(out, sign, out=out)
     block.round(out)
     if block.options["normalize"]:
         block.round(divisor)
+        # where nobody agrees, divide by one
         np.abs(divisor, out=part)
-        np.copyto(divisor, 1, where=np.less(part, NO_WEIGHT, out=block.mask("none")))
+        np.less(part, NO_WEIGHT, out=part, casting="unsafe")
+        np.add(divisor, part, out=divisor)
         np.divide(out, divisor, out=out)
         block.round(out)
     _put_on_base(block, out)
@@ -124,12 +129,13 @@ def _put_on_base(block: Block, out: Array) -> None:
     if factor != 1:
         np.multiply(out, factor, out=out)
         block.round(out)
+    assert block.base is not None
     np.add(out, block.base, out=out)
 
 
 @dataclass(frozen=True)
 class Trim:
-    """What of a model's changes is kept: larger than `threshold`, or equal to it and before `until`."""
+    """What is kept of a model's changes: those over `threshold`, or equal and before `until`."""
 
     threshold: float
     until: int
@@ -140,37 +146,74 @@ def find_trims(sweep: Sweep) -> list[Trim | None]:
     """Find, for each model, what its `density` largest changes of this tensor are.
 
     Of changes equal in size at the threshold, those first in the tensor are kept, so that the share
-    is met exactly. Found by partial selection; nothing is sorted.
+    is met exactly. The threshold is found digit by digit: positive floats are ordered as their bits
+    are, so counting the upper 16 bits, then the lower among those equal above, finds it exactly in
+    two passes and next to no memory.
     """
-    settings, options = sweep.settings, sweep.options
+    shares = [float(own["density"]) for own in sweep.settings]
+    keep = [max(1, int(share * sweep.total)) if share > 0 else 0 for share in shares]
+    places = [i for i, share in enumerate(shares) if share < 1 and keep[i] > 0]
+    prefix = dict.fromkeys(places, 0)
+    left = {i: keep[i] for i in places}
+    equal: dict[int, int] = {}
+    digits = sweep.arithmetic_bytes // 2
+    for shift in range(16 * (digits - 1), -1, -16):
+        counts = _count_digits(sweep, places, prefix, shift, first=shift == 16 * (digits - 1))
+        for i in places:
+            from_top = np.cumsum(counts[i][::-1])
+            digit = 65535 - int(np.searchsorted(from_top, left[i]))
+            equal[i] = int(counts[i][digit])
+            left[i] -= int(from_top[65535 - digit]) - equal[i]
+            prefix[i] = prefix[i] << 16 | digit
+    trims: list[Trim | None] = [None if share >= 1 else Trim(math.inf, 0) for share in shares]
+    kind = (np.uint32, np.float32) if digits == 2 else (np.uint64, np.float64)
+    for i in places:
+        threshold = float(np.array([prefix[i]], kind[0]).view(kind[1])[0])
+        until = sweep.total
+        if threshold > 0 and left[i] < equal[i]:
+            until = _nth_equal(sweep, i, threshold, left[i])
+        trims[i] = Trim(threshold, until)
+    return _rescaled(sweep, trims) if sweep.options["rescale"] else trims
+
+
+def _count_digits(
+    sweep: Sweep, places: list[int], prefix: Mapping[int, int], shift: int, *, first: bool
+) -> dict[int, Array]:
+    """Count the 16-bit digits at `shift` of the changes' sizes that begin with `prefix`."""
+    counts = {i: np.zeros(65536, np.int64) for i in places}
+    for block in sweep.blocks(places) if places else ():
+        for at, i in enumerate(places):
+            values = change(block, at)
+            np.abs(values, out=values)
+            bits = values.view(np.uint32 if values.itemsize == 4 else np.uint64)
+            if not first:
+                upper = np.right_shift(
+                    bits, shift + 16, out=block.spare("upper", bits.dtype)[: bits.size]
+                )
+                bits = bits[np.equal(upper, prefix[i], out=block.mask("equal"))]
+            digit = block.spare("digit", np.dtype(np.int64))[: bits.size]
+            np.right_shift(bits, shift, out=digit, casting="unsafe")
+            if not first:
+                np.bitwise_and(digit, 0xFFFF, out=digit)
+            counts[i] += np.bincount(digit, minlength=65536)
+    return counts
+
+
+def _rescaled(sweep: Sweep, trims: list[Trim | None]) -> list[Trim | None]:
+    """Find by how much what each model keeps must grow to weigh what there was (L1 norm)."""
+    before, after = [0.0] * len(trims), [0.0] * len(trims)
+    for block in sweep.blocks():
+        block.state = trims
+        for i in range(len(trims)):
+            values = change(block, i)
+            np.abs(values, out=values)
+            before[i] += float(np.add.reduce(values, dtype=np.float64))
+            _trim(block, i, values)
+            after[i] += float(np.add.reduce(values, dtype=np.float64))
     return [
-        None
-        if float(own["density"]) >= 1
-        else _find_trim(sweep, place, float(own["density"]), options)
-        for place, own in enumerate(settings)
+        None if trim is None else replace(trim, scale=b / a if a > 0 else 1.0)
+        for trim, b, a in zip(trims, before, after, strict=True)
     ]
-
-
-def _find_trim(sweep: Sweep, place: int, density: float, options: Mapping[str, Value]) -> Trim:
-    total = sweep.total
-    keep = max(1, int(density * total)) if density > 0 else 0
-    if keep == 0:
-        return Trim(math.inf, 0)
-    sizes = sweep.buffer("sizes")
-    for block in sweep.blocks([place]):
-        values = change(block, 0)
-        np.abs(values, out=sizes[block.start : block.start + values.size])
-    before = float(np.add.reduce(sizes, dtype=np.float64)) if options["rescale"] else 0.0
-    sizes.partition(total - keep)
-    threshold = sizes[total - keep]
-    upper = sizes[total - keep :]
-    above = int(np.count_nonzero(upper > threshold))
-    scale = 1.0
-    if options["rescale"]:
-        kept = float(np.add.reduce(upper, dtype=np.float64))
-        scale = before / kept if kept > 0 else 1.0
-    until = _nth_equal(sweep, place, threshold, keep - above) if threshold > 0 else total
-    return Trim(float(threshold), until, scale)
 
 
 def _nth_equal(sweep: Sweep, place: int, threshold: float, count: int) -> int:
@@ -190,42 +233,42 @@ def _trim(block: Block, place: int, values: Array) -> None:
     trim: Trim | None = block.state[place] if block.state else None
     if trim is None:
         return
-    sizes = np.abs(values, out=block.scratch("part"))
+    kept = np.abs(values, out=block.scratch("part"))
     split = min(max(trim.until - block.start, 0), values.size)
-    drop = block.mask("drop")
-    np.less(sizes[:split], trim.threshold, out=drop[:split])
-    np.less_equal(sizes[split:], trim.threshold, out=drop[split:])
-    np.copyto(values, 0, where=drop)
+    np.greater_equal(kept[:split], trim.threshold, out=kept[:split], casting="unsafe")
+    np.greater(kept[split:], trim.threshold, out=kept[split:], casting="unsafe")
+    # multiplying by 0 or 1: a masked copy of so random a mask takes ten times as long
+    np.multiply(values, kept, out=values)
     if trim.scale != 1:
         np.multiply(values, trim.scale, out=values)
         block.round(values)
 
 
 def find_scales(sweep: Sweep) -> list[float]:
-    """Find, for each model, by how much what is left must grow to weigh what there was (L1 norm)."""
+    """Find by how much what is left of each model must grow to weigh what there was (L1)."""
     before = [0.0] * len(sweep.settings)
     after = [0.0] * len(sweep.settings)
     for block in sweep.blocks():
         for place in range(len(before)):
             values = change(block, place)
-            sizes = np.abs(values, out=block.scratch("part"))
-            before[place] += float(np.add.reduce(sizes, dtype=np.float64))
-            np.copyto(sizes, 0, where=_dropped(block, place))
-            after[place] += float(np.add.reduce(sizes, dtype=np.float64))
+            np.abs(values, out=values)
+            before[place] += float(np.add.reduce(values, dtype=np.float64))
+            np.multiply(values, _kept(block, place), out=values)
+            after[place] += float(np.add.reduce(values, dtype=np.float64))
     return [b / a if a > 0 else 1.0 for b, a in zip(before, after, strict=True)]
 
 
 def _drop(block: Block, place: int, values: Array) -> None:
     if float(block.settings[place]["density"]) >= 1:
         return
-    np.copyto(values, 0, where=_dropped(block, place))
+    np.multiply(values, _kept(block, place), out=values)
     if block.state and block.state[place] != 1:
         np.multiply(values, block.state[place], out=values)
         block.round(values)
 
 
-def _dropped(block: Block, place: int) -> Array:
-    """Draw which elements are dropped: by tensor, model content and position, whatever the order.
+def _kept(block: Block, place: int) -> Array:
+    """Draw what is kept (1) or dropped (0): by tensor, model content and position alone.
 
     Four 16-bit draws are taken from each output of the counter-based generator Philox, so the
     probability is the density to within 1/65536.
@@ -235,8 +278,10 @@ def _dropped(block: Block, place: int) -> Array:
     # one step of the counter gives sixteen draws, so a draw belongs to its position in the tensor
     words = np.random.Philox(key=int.from_bytes(key, "little"), counter=block.start // 16)
     draws = words.random_raw(-(-size // 4)).view("<u2")[:size]
+    kept = block.scratch("part")
     limit = round(float(block.settings[place]["density"]) * 65536)
-    return np.greater_equal(draws, limit, out=block.mask("drop"), casting="unsafe")
+    np.less(draws, limit, out=kept, casting="unsafe")
+    return kept
 
 
 def _some_density(settings: Sequence[Mapping[str, Value]], options: Mapping[str, Value]) -> bool:

@@ -10,15 +10,21 @@ from plait.fusion.numbers import Array
 
 
 def linear(block: Block, out: Array) -> None:
-    """Add the models times their weights, in the order given; divide by the sum of the weights."""
-    weights = block.weights()
+    """Add the models times their weights, in the order given; divide by the sum of the weights.
+
+    Each step is a fused multiply-add (one rounding, as processors and mergekit do it): the product
+    of two float32 is exact in float64, and so, nearly always, is the sum before it is rounded.
+    """
+    weights = np.array([float(s["weight"]) for s in block.settings], out.dtype)
+    wide = block.spare("wide", np.dtype(np.float64))[: out.size]
     np.multiply(block.models[0], weights[0], out=out)
     for values, weight in zip(block.models[1:], weights[1:], strict=True):
-        np.multiply(values, weight, out=values)
-        np.add(out, values, out=out)
+        np.multiply(values, np.float64(weight), out=wide, dtype=np.float64)
+        np.add(wide, out, out=wide)
+        np.copyto(out, wide, casting="same_kind")
     if block.options["normalize"]:
-        total = float(np.add.reduce(np.array(weights, out.dtype)))
-        if total not in (0.0, 1.0):
+        total = np.add.reduce(weights)
+        if total not in (0, 1):
             np.divide(out, total, out=out)
 
 
