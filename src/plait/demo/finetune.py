@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each organisation's fine-tuning: a process of its own that sees its own texts alone."""
+"""Each organisation's fine-tuning, beside the others', on its own texts alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import queue
 from collections.abc import Callable, Sequence
-from multiprocessing.process import BaseProcess
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,62 +29,57 @@ def fine_tune_members(
 ) -> None:
     """Fine-tune for every member, as many at a time as there are cores.
 
-    Small batches use one core well and two badly, so members run side by side with one thread
-    each where there are at most as many cores as members.
+    Small batches use one core well and two badly, so members run side by side, with more than
+    one thread each only where there are more cores than members.
 
     Raises:
-        PlaitError: a member's fine-tuning failed; the others are stopped.
+        PlaitError: a member's fine-tuning failed.
     """
     cores = os.cpu_count() or 1
     together = min(cores, len(members))
     threads = max(1, cores // together)
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
-    waiting = list(members)
-    running: dict[str, BaseProcess] = {}
     done: dict[str, float] = {member.name: 0.0 for member in members}
-    try:
-        while waiting or running:
-            while waiting and len(running) < together:
-                member = waiting.pop(0)
-                arguments = (member, endpoint, model, size, threads, messages)
-                worker = context.Process(target=_work, args=arguments, daemon=True)
-                worker.start()
-                running[member.name] = worker
-            try:
-                name, fraction, error = messages.get(timeout=1)
-            except queue.Empty:
-                dead = [n for n, p in running.items() if p.exitcode not in (None, 0)]
-                if dead:
-                    raise PlaitError(f"The fine-tuning of {dead[0]} ended unexpectedly.") from None
-                continue
-            if error:
-                raise PlaitError(f"The fine-tuning of {name} failed: {error}")
-            advance(fraction - done[name])
-            done[name] = fraction
-            if fraction >= 1.0:
-                running.pop(name).join()
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
+
+    def show(timeout: float) -> None:
+        with suppress(queue.Empty):
+            while True:
+                name, fraction = messages.get(timeout=timeout)
+                advance(fraction - done[name])
+                done[name] = fraction
+
+    with ProcessPoolExecutor(together, context, _remember, (messages,)) as pool:
+        work = {
+            pool.submit(_work, member, endpoint, model, size, threads): member.name
+            for member in members
+        }
+        while not all(future.done() for future in work):
+            show(0.5)
+            for future, name in work.items():
+                if future.done() and (error := future.exception()) is not None:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise PlaitError(f"The fine-tuning of {name} failed: {error}") from error
+    show(0.1)
 
 
-def _work(
-    member: Organisation, endpoint: str, model: str, size: Size, threads: int, messages: Any
-) -> None:
-    try:
-        fine_tune_member(
-            member,
-            endpoint,
-            model,
-            size,
-            threads,
-            lambda fraction: messages.put((member.name, min(fraction, 0.999), None)),
-        )
-        messages.put((member.name, 1.0, None))
-    except Exception as error:  # it must reach the person who waits, whatever it is
-        messages.put((member.name, 0.0, f"{type(error).__name__}: {error}"))
+_messages: Any = None
+
+
+def _remember(messages: Any) -> None:
+    global _messages  # noqa: PLW0603 - how a pool hands a queue to its processes
+    _messages = messages
+
+
+def _work(member: Organisation, endpoint: str, model: str, size: Size, threads: int) -> None:
+    fine_tune_member(
+        member,
+        endpoint,
+        model,
+        size,
+        threads,
+        lambda fraction: _messages.put((member.name, fraction)),
+    )
 
 
 def fine_tune_member(

@@ -28,6 +28,6 @@ class Size:
 
 
 SIZES = {
-    "full": Size("full", "minilm", 1500, 150, 300, 400),
+    "full": Size("full", "minilm", 1500, 200, 400, 500),
     "small": Size("small", "tiny", 60, 24, 40, 40, epochs=3, learning_rate=5e-4, budget=4),
 }
