@@ -23,7 +23,7 @@ from plait.api import (
     xet,
 )
 from plait.api.routing import WireMiddleware
-from plait.errors import Unsupported
+from plait.errors import NotFound, Unsupported
 from plait.hub import Hub
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -43,6 +43,16 @@ def unsupported(request: Request, rest: str) -> JSONResponse:
         f"Plait has no {request.method} /api/{rest[:200]}. "
         "It speaks the part of the Hub's protocol that repositories and pull requests need."
     )
+
+
+@_rest.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
+@_rest.api_route("/v2/{rest:path}", methods=_METHODS, include_in_schema=False)
+@_rest.api_route(
+    "/{repository:path}.git/info/lfs/{rest:path}", methods=_METHODS, include_in_schema=False
+)
+def optional(request: Request, rest: str) -> JSONResponse:
+    """Say 404 where clients know another way: newer Xet routes, global deduplication, locks."""
+    raise NotFound(f"Plait does not offer {request.method} {rest[:200]}.")
 
 
 def create_api(hub: Hub) -> FastAPI:

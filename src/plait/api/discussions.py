@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from plait.api.context import HubOf, Readable, User
 from plait.api.routing import Number
 from plait.api.wire import date, escape
+from plait.collaboration.requests import request_merge
 from plait.hub import Hub
 from plait.hub.database import Discussion, DiscussionEvent, Repository
 from plait.hub.discussions import HUB_NAME, pull_ref
@@ -124,9 +125,12 @@ def merge(
     hub: HubOf, user: User, repo: Readable, discussion: Found, body: _Merge | None = None
 ) -> dict[str, Any]:
     """Merge a pull request: at once if no weights changed, otherwise by a job that judges first."""
-    from plait.collaboration import request_merge
-
-    outcome = request_merge(hub, user, repo, discussion, body.comment if body else None)
+    hub.repositories.require(user, repo, "repo.merge", discussion)
+    if discussion.is_pull_request and discussion.status == "draft":
+        # The stock client leaves what it proposes a draft: whoever may merge it and asks for
+        # that says that it is ready.
+        hub.discussions.set_status(user, discussion, "open")
+    outcome = request_merge(hub, user, repo, discussion, (body and body.comment) or "")
     return {
         "job": outcome.job.id if outcome.job is not None else None,
         "commitOid": outcome.landed,

@@ -11,7 +11,8 @@ from plait.api.context import Caller, HubOf, Readable, User
 from plait.api.routing import Number
 from plait.api.wire import date
 from plait.collaboration import jobs
-from plait.collaboration.events import latest_report
+from plait.collaboration.requests import describe_job as describe
+from plait.collaboration.requests import merge_state
 from plait.errors import Forbidden, NotFound
 from plait.hub import Actor, Hub, can
 from plait.hub.database import Job
@@ -37,7 +38,7 @@ Found = Annotated[Job, Depends(_job)]
 @router.get("/api/plait/jobs/{job}")
 def describe_job(job: Found) -> dict[str, Any]:
     """Show a job's state, progress and result."""
-    return {**job_json(job), "result": job.result}
+    return {**describe(job), "result": job.result}
 
 
 @router.get("/api/plait/jobs/{job}/log")
@@ -62,7 +63,7 @@ def cancel_job(hub: HubOf, user: User, job: Found) -> dict[str, Any]:
     may = user.scope == "write" and job.requested_by == user.user_id
     if not may and (repo is None or not can(user, "repo.merge", repo)):
         raise Forbidden(f"Job {job.id} was started by somebody else. Ask a member to cancel it.")
-    return job_json(jobs.cancel(hub, job.id))
+    return describe(jobs.cancel(hub, job.id))
 
 
 @router.get("/api/plait/{kind:type}/{namespace}/{name}/pulls/{number}")
@@ -71,31 +72,10 @@ def describe_pull(hub: HubOf, repo: Readable, number: Number) -> dict[str, Any]:
     discussion = hub.discussions.get(repo, number)
     if not discussion.is_pull_request:
         raise NotFound(f"Discussion {number} of '{repo.full_name}' is not a pull request.")
-    job = jobs.latest(hub, discussion.id)
     return {
         "number": discussion.number,
         "title": discussion.title,
-        "status": discussion.status,
-        "mergeCommit": discussion.merge_commit,
-        "job": job_json(job) if job is not None else None,
-        "report": latest_report(hub, discussion.id),
-    }
-
-
-def job_json(job: Job) -> dict[str, Any]:
-    """A job as clients read it."""
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": job.state,
-        "stage": job.stage,
-        "fraction": job.fraction,
-        "error": job.error,
-        "attempts": job.attempts,
-        "cancelRequested": job.cancel_requested,
-        "createdAt": date(job.created_at),
-        "startedAt": date(job.started_at) if job.started_at else None,
-        "finishedAt": date(job.finished_at) if job.finished_at else None,
+        **merge_state(hub, repo, discussion),
     }
 
 
