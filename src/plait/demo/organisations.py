@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from plait.demo.data import Domain
+    from plait.demo.sizes import Size
     from plait.hub import Hub
 
 COMMONS = "commons"
@@ -50,7 +51,7 @@ def create_accounts(hub: Hub, folder: Path) -> dict[str, Organisation]:
     return made
 
 
-def project_file(organisations: Sequence[Organisation]) -> str:
+def project_file(organisations: Sequence[Organisation], size: Size) -> str:
     """Write the base's ``plait.yaml``: what it is judged by and how it may be fused."""
     tasks = "\n".join(
         f"""  - name: {org.name}
@@ -59,20 +60,21 @@ def project_file(organisations: Sequence[Organisation]) -> str:
     metric: balanced_accuracy
     columns: {{text: text, label: label, group: document}}
     role: protected
-    margin: 0.05"""
+    margin: {size.task_margin}"""
         for org in organisations
     )
     return f"""\
 # How pull requests of this model are merged and judged.
 fusion:
   method: search
+  budget: {size.budget}
   search_split: validation
 tasks:
 {tasks}
 gate:
   split: gate
   confidence: 0.95
-  margin: 0.02
+  margin: {size.average_margin}
 """
 
 
@@ -104,10 +106,12 @@ What it is judged by stands in [plait.yaml](plait.yaml), where it came from in
 """
 
 
-def publish_base(api: HfApi, folder: Path, organisations: Sequence[Organisation]) -> None:
+def publish_base(
+    api: HfApi, folder: Path, organisations: Sequence[Organisation], size: Size
+) -> None:
     """Publish the base model, its card and its ``plait.yaml`` as ``commons``."""
     (folder / "README.md").write_text(base_card())
-    (folder / "plait.yaml").write_text(project_file(organisations))
+    (folder / "plait.yaml").write_text(project_file(organisations, size))
     api.create_repo(MODEL)
     api.upload_folder(repo_id=MODEL, folder_path=folder, commit_message="Publish the base")
 

@@ -233,7 +233,7 @@ def publish(demo: Demo) -> None:
     with demo_step(demo, "publish", "Publishing the base and the private held-out texts", 5) as on:
         base = demo.folder / "organisations" / COMMONS / "base"
         make_base(base, demo.size.encoder)
-        publish_base(demo.api(demo.organisations[COMMONS]), base, demo.members)
+        publish_base(demo.api(demo.organisations[COMMONS]), base, demo.members, demo.size)
         on(1)
         for member in demo.members:
             keep_at_home(member, demo.domains[member.name])
