@@ -9,7 +9,7 @@ random) and in whether the models first elect each element's sign.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -30,6 +30,7 @@ from plait.fusion.methods.base import (
 from plait.fusion.numbers import Array, round_scalar
 
 NO_WEIGHT = 1e-8
+SMALL = 16_384  # elements; smaller than the engine's blocks
 _Thin = Callable[[Block, int, Array], None]
 
 
@@ -40,6 +41,11 @@ def change(block: Block, place: int) -> Array:
     np.subtract(values, block.base, out=values)
     block.round(values)
     return values
+
+
+def unchanged(block: Block, places: Iterable[int]) -> bool:
+    """Tell whether these models have the base's values here, as frozen parts of models do."""
+    return all(np.array_equal(block.models[place], block.base) for place in places)  # type: ignore[arg-type]
 
 
 def task_arithmetic(block: Block, out: Array) -> None:
@@ -68,6 +74,9 @@ def _untouched(block: Block, place: int, values: Array) -> None:
 
 def _add_changes(block: Block, out: Array, thin: _Thin) -> None:
     weights = block.weights()
+    if unchanged(block, range(len(weights))):
+        _keep_base(block, out)
+        return
     for place, weight in enumerate(weights):
         values = change(block, place)
         thin(block, place, values)
@@ -89,6 +98,9 @@ def _add_changes(block: Block, out: Array, thin: _Thin) -> None:
 
 def _elect_changes(block: Block, out: Array, thin: _Thin) -> None:
     weights = block.weights()
+    if unchanged(block, range(len(weights))):
+        _keep_base(block, out)
+        return
     out[:] = 0
     for place, weight in enumerate(weights):
         values = change(block, place)
@@ -124,6 +136,12 @@ def _elect_changes(block: Block, out: Array, thin: _Thin) -> None:
     _put_on_base(block, out)
 
 
+def _keep_base(block: Block, out: Array) -> None:
+    """Write what no change at all comes to: the base, with -0 as 0."""
+    assert block.base is not None
+    np.add(block.base, 0, out=out)
+
+
 def _put_on_base(block: Block, out: Array) -> None:
     factor = float(block.options["lambda"])
     if factor != 1:
@@ -153,27 +171,51 @@ def find_trims(sweep: Sweep) -> list[Trim | None]:
     shares = [float(own["density"]) for own in sweep.settings]
     keep = [max(1, int(share * sweep.total)) if share > 0 else 0 for share in shares]
     places = [i for i, share in enumerate(shares) if share < 1 and keep[i] > 0]
+    trims: list[Trim | None] = [None if share >= 1 else Trim(math.inf, 0) for share in shares]
+    find = _by_partition if sweep.total <= SMALL else _by_digits
+    for i, (threshold, wanted, equal) in find(sweep, places, keep).items():
+        until = sweep.total
+        if threshold > 0 and wanted < equal:
+            until = _nth_equal(sweep, i, threshold, wanted)
+        trims[i] = Trim(threshold, until)
+    return _rescaled(sweep, trims) if sweep.options["rescale"] else trims
+
+
+# a model's place -> its threshold, how many of the changes of that size are kept, and how many are
+_Thresholds = dict[int, tuple[float, int, int]]
+
+
+def _by_partition(sweep: Sweep, places: list[int], keep: Sequence[int]) -> _Thresholds:
+    """Find the thresholds of a tensor that is one block."""
+    found = {}
+    for block in sweep.blocks(places) if places else ():
+        for at, i in enumerate(places):
+            sizes = np.abs(change(block, at), out=block.models[at])
+            threshold = np.partition(sizes, sizes.size - keep[i])[sizes.size - keep[i]]
+            above = int(np.count_nonzero(sizes > threshold))
+            equal = int(np.count_nonzero(sizes == threshold))
+            found[i] = (float(threshold), keep[i] - above, equal)
+    return found
+
+
+def _by_digits(sweep: Sweep, places: list[int], keep: Sequence[int]) -> _Thresholds:
+    """Find the thresholds of a tensor of any size, 16 bits at a time."""
     prefix = dict.fromkeys(places, 0)
-    left = {i: keep[i] for i in places}
+    wanted = {i: keep[i] for i in places}
     equal: dict[int, int] = {}
     digits = sweep.arithmetic_bytes // 2
     for shift in range(16 * (digits - 1), -1, -16):
         counts = _count_digits(sweep, places, prefix, shift, first=shift == 16 * (digits - 1))
         for i in places:
             from_top = np.cumsum(counts[i][::-1])
-            digit = 65535 - int(np.searchsorted(from_top, left[i]))
+            digit = 65535 - int(np.searchsorted(from_top, wanted[i]))
             equal[i] = int(counts[i][digit])
-            left[i] -= int(from_top[65535 - digit]) - equal[i]
+            wanted[i] -= int(from_top[65535 - digit]) - equal[i]
             prefix[i] = prefix[i] << 16 | digit
-    trims: list[Trim | None] = [None if share >= 1 else Trim(math.inf, 0) for share in shares]
-    kind = (np.uint32, np.float32) if digits == 2 else (np.uint64, np.float64)
-    for i in places:
-        threshold = float(np.array([prefix[i]], kind[0]).view(kind[1])[0])
-        until = sweep.total
-        if threshold > 0 and left[i] < equal[i]:
-            until = _nth_equal(sweep, i, threshold, left[i])
-        trims[i] = Trim(threshold, until)
-    return _rescaled(sweep, trims) if sweep.options["rescale"] else trims
+    whole, real = (np.uint32, np.float32) if digits == 2 else (np.uint64, np.float64)
+    return {
+        i: (float(np.array([prefix[i]], whole).view(real)[0]), wanted[i], equal[i]) for i in places
+    }
 
 
 def _count_digits(
@@ -183,6 +225,9 @@ def _count_digits(
     counts = {i: np.zeros(65536, np.int64) for i in places}
     for block in sweep.blocks(places) if places else ():
         for at, i in enumerate(places):
+            if unchanged(block, [at]):
+                counts[i][0] += block.models[at].size if prefix[i] == 0 else 0
+                continue
             values = change(block, at)
             np.abs(values, out=values)
             bits = values.view(np.uint32 if values.itemsize == 4 else np.uint64)
@@ -250,6 +295,8 @@ def find_scales(sweep: Sweep) -> list[float]:
     after = [0.0] * len(sweep.settings)
     for block in sweep.blocks():
         for place in range(len(before)):
+            if unchanged(block, [place]):
+                continue
             values = change(block, place)
             np.abs(values, out=values)
             before[place] += float(np.add.reduce(values, dtype=np.float64))
