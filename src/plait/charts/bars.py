@@ -41,16 +41,16 @@ def bar_chart(
     height = _ROW * len(bars) + 4
     zero = number(scale(0.0))
     body: list[str] = []
+    body.append(f'<line class="axis" x1="{zero}%" x2="{zero}%" y1="22" y2="{number(height - 4)}"/>')
     for index, bar in enumerate(bars):
         top = _ROW * index
         x1, x2 = sorted((scale(0.0), scale(bar.value if math.isfinite(bar.value) else 0.0)))
         body.append(
-            f'<text x="0" y="{number(top + 17)}">{text_of(bar.label)}</text>'
+            f'<text class="halo" x="0" y="{number(top + 17)}">{text_of(bar.label)}</text>'
             f'<rect class="bar k{bar.series}" x="{number(x1)}%" y="{number(top + 24)}" '
             f'width="{number(max(x2 - x1, 0.3))}%" height="14" rx="2">'
             f"<title>{text_of(bar.label)}: {text_of(show(bar.value))}</title></rect>"
             f'<text class="strong" x="100%" y="{number(top + 36)}" text-anchor="end">'
             f"{text_of(show(bar.value))}</text>"
         )
-    body.append(f'<line class="axis" x1="{zero}%" x2="{zero}%" y1="22" y2="{number(height - 4)}"/>')
     return frame(body, ident=ident, title=title, description=description, height=height, css="bars")

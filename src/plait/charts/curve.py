@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from plait.charts.svg import SHAPES, Scale, frame, mark, number, span, text_of, ticks
 
-_HEIGHT = 240.0
-_TOP = 26.0
-_BOTTOM = 204.0
+_HEIGHT = 246.0
+_TOP = 30.0
+_BOTTOM = 210.0
+_LEGEND = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def search_curve(
     description: str,
     axis: str = "",
     show: Callable[[float], str] = str,
+    tick: Callable[[float], str] | None = None,
 ) -> str:
     """Draw scores in the order of measuring, with the best so far as a stepped line.
 
@@ -41,7 +43,7 @@ def search_curve(
     """
     low, high = span([trial.score for trial in trials], margin=0.12)
     across = Scale(0.5, len(trials) + 0.5, 12.0, 98.0)
-    body = _axes(low, high, len(trials), across, axis, show)
+    body = _axes(low, high, len(trials), across, axis, tick or show)
     groups = list(dict.fromkeys(trial.group for trial in trials))
     body.extend(_best_so_far(trials, across, low, high))
     for index, trial in enumerate(trials):
@@ -55,10 +57,23 @@ def search_curve(
         colour = "k3" if trial.chosen else "k0"
         spoken = f"{trial.group} {trial.label}: {show(trial.score)}"
         body.append(mark(shape, x, y, colour, spoken))
-        if trial.flag:
-            body.append(_flag(trial, x, y))
+    body.extend(
+        _flag(trial, across(index + 1), _height(trial.score, low, high))
+        for index, trial in enumerate(trials)
+        if trial.flag
+    )
+    above = _LEGEND * -(-len(groups) // 2)
+    plot = (
+        f'<svg y="{above}" width="100%" height="{number(_HEIGHT)}" overflow="visible">'
+        f"{''.join(body)}</svg>"
+    )
     return frame(
-        body, ident=ident, title=title, description=description, height=_HEIGHT, css="curve"
+        [*_legend(groups), plot],
+        ident=ident,
+        title=title,
+        description=description,
+        height=above + _HEIGHT,
+        css="curve",
     )
 
 
@@ -114,10 +129,21 @@ def _segment(x1: float, y1: float, x2: float, y2: float) -> str:
     )
 
 
+def _legend(groups: Sequence[str]) -> list[str]:
+    parts = []
+    for index, group in enumerate(groups):
+        x, y = 1.5 + 50 * (index % 2), 10 + _LEGEND * (index // 2)
+        parts.append(mark(SHAPES[index % len(SHAPES)], x, y, "k0", group))
+        parts.append(
+            f'<text class="muted" x="{number(x)}%" dx="11" y="{number(y + 4)}">'
+            f"{text_of(group)}</text>"
+        )
+    return parts
+
+
 def _flag(trial: Trial, x: float, y: float) -> str:
     anchor = "end" if x > 75 else "start" if x < 25 else "middle"
-    below = y < _TOP + 24
-    offset = 24.0 if below else -15.0
+    offset = -16.0 if trial.chosen or y > _BOTTOM - 24 else 22.0
     return (
         f'<text class="strong halo" x="{number(x)}%" y="{number(y + offset)}" '
         f'text-anchor="{anchor}">{text_of(trial.flag)}</text>'

@@ -110,8 +110,9 @@ def layered_graph(
         f'aria-labelledby="{ident}-title {ident}-desc">'
         f'<title id="{ident}-title">{text_of(title)}</title>'
         f'<desc id="{ident}-desc">{text_of(description)}</desc>'
-        f'<defs><marker id="{ident}-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path class="head" d="M0 0L8 4L0 8Z"/></marker></defs>'
+        f'<defs><marker id="{ident}-head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="9" '
+        'markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
+        '<path class="head" d="M0 0L8 4L0 8Z"/></marker></defs>'
         + "".join(body).replace("url(#head)", f"url(#{ident}-head)")
         + "</svg>"
     )
@@ -152,13 +153,13 @@ def _arrow(
 
 def _box(node: Node, spot: tuple[float, float]) -> str:
     x, y = spot
-    label = _fit(node.label, 23)
+    label = _fit(node.label, 20)
     inner = (
         f'<rect class="box" x="{number(x)}" y="{number(y)}" width="{number(_WIDTH)}" '
         f'height="{number(_HEIGHT)}" rx="6"/>'
         f'<text class="strong" x="{number(x + 12)}" y="{number(y + 24)}">{text_of(label)}</text>'
         f'<text class="muted" x="{number(x + 12)}" y="{number(y + 43)}">'
-        f"{text_of(_fit(node.detail, 25))}</text>"
+        f"{text_of(_fit(node.detail, 23))}</text>"
     )
     full = text_of(f"{node.label} {node.detail}".strip())
     kind = text_of(node.kind)

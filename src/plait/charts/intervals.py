@@ -41,10 +41,11 @@ def interval_plot(
     title: str,
     description: str,
     show: Callable[[float], str] = str,
+    tick: Callable[[float], str] | None = None,
 ) -> str:
     """Draw rows of marks with intervals over one axis.
 
-    ``show`` writes a value for axis and labels. Returns SVG text.
+    ``show`` writes a value beside its mark, ``tick`` one on the axis. Returns SVG text.
     """
     ends = [
         end
@@ -56,7 +57,7 @@ def interval_plot(
     low, high = span(ends)
     scale = Scale(low, high, 27.0, 88.0)
     height = sum(_HEAD + _LINE * len(row.marks) + _GAP for row in rows) + _AXIS
-    body = _axis(scale, height, show)
+    body = _axis(scale, height, tick or show)
     top = 0.0
     for index, row in enumerate(rows):
         if index:

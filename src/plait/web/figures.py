@@ -14,6 +14,11 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f}" if value is not None and math.isfinite(value) else NONE
 
 
+def axis(value: float) -> str:
+    """Write a score on an axis: in percent, as short as it can be."""
+    return f"{100 * value:.4g}"
+
+
 def points(value: float | None) -> str:
     """Write a difference of scores in percentage points, always with its sign."""
     if value is None or not math.isfinite(value):

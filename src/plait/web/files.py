@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,6 +25,7 @@ MOST_TEXT = 512 * 1024
 MOST_LINES = 5000
 MOST_DIFF_LINES = 1500
 COMMITS = 30
+_LFS_LINE = "version https://git-lfs.github.com/spec/v1"
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".svg"})
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 
@@ -225,7 +227,7 @@ def commit(at: At, oid: str) -> Response:
 
 def changes_shown(at: Here, changes: Sequence[Change], patch: str, oid: str) -> dict[str, Any]:
     """Return what ``_changes.html`` shows: paths with links, and the patch line by line."""
-    lines = patch.splitlines()
+    lines = _without_pointers(patch).splitlines()
     return {
         "changes": [
             {
@@ -238,6 +240,12 @@ def changes_shown(at: Here, changes: Sequence[Change], patch: str, oid: str) -> 
         "diff": [{"kind": _line_kind(line), "text": line} for line in lines[:MOST_DIFF_LINES]],
         "diff_cut": len(lines) > MOST_DIFF_LINES,
     }
+
+
+def _without_pointers(patch: str) -> str:
+    """Leave out the text of LFS pointers: what changed there is the file, not these lines."""
+    parts = re.split(r"(?m)^(?=diff --git )", patch)
+    return "".join(part for part in parts if _LFS_LINE not in part)
 
 
 def _line_kind(line: str) -> str:

@@ -104,6 +104,9 @@ def banner(
     """Say in a word and a sentence how a pull request stands."""
     if job is not None and job.live:
         return Banner("running", "running", t("banner.running"), t("banner.running_line"))
+    newer = job is not None and report is not None and report.job != job.id
+    if job is not None and job.state == "failed" and status == "open" and (newer or not report):
+        return Banner("failed", "failed", t("banner.failed"), t("banner.unchanged"), job.error)
     if report is not None and (report.landed or report.verdict != "passes" or status == "merged"):
         after = "" if report.landed else t("banner.not_landed")
         return Banner(report.verdict, report.verdict, report.verdict_word, after, report.reason)
@@ -111,8 +114,6 @@ def banner(
         return Banner("merged", "merged", t("banner.merged"), t("banner.merged_line"))
     if status == "closed":
         return Banner("closed", "closed", t("banner.closed"), t("banner.unchanged"))
-    if job is not None and job.state == "failed":
-        return Banner("failed", "failed", t("banner.failed"), t("banner.unchanged"))
     if job is not None and job.state == "cancelled":
         return Banner("closed", "closed", t("banner.cancelled"), t("banner.unchanged"))
     line = t("banner.ready_line") if weights else t("banner.text_line")

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from plait.charts import Bar, Mark, Row, Trial, bar_chart, interval_plot, search_curve
 from plait.web.figures import (
+    axis,
     interval,
     parameter_text,
     percent,
@@ -104,6 +105,10 @@ class MergeView:
     elapsed: str
     cpu: str
     contributions: int
+    notes: tuple[str, ...]
+    credit_exact: bool
+    job: int | None
+    """The job that measured it."""
     head: str | None
     """The commit of this pull request that the report is about."""
 
@@ -111,7 +116,7 @@ class MergeView:
 def merge_view(report: Mapping[str, Any], t: Translator, repository_url: str) -> MergeView:
     """Turn a merge report into what the page shows. ``repository_url`` is ``/ns/name``."""
     tasks = [_task_row(task, t) for task in report["tasks"]]
-    average = _average_row(report["average"], report["tasks"], t)
+    average = _average_row(report, t)
     search = report.get("search") or {}
     difference = report["average"].get("difference") or {}
     credit = report.get("credit") or {}
@@ -153,6 +158,9 @@ def merge_view(report: Mapping[str, Any], t: Translator, repository_url: str) ->
         contributions=sum(
             1 for item in report.get("inputs") or () if item.get("role") == "contribution"
         ),
+        notes=tuple(str(note) for note in report.get("notes") or ()),
+        credit_exact=credit.get("exact", True),
+        job=report.get("job"),
         head=next(
             (
                 item.get("revision")
@@ -173,7 +181,7 @@ def _parameters(parameters: Any) -> tuple[tuple[str, str], ...]:
 def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
     difference = task.get("difference") or {}
     verdict = VERDICTS.get(task.get("verdict", ""), "unsure")
-    count = str(task.get("n", ""))
+    count = t.count("report.items", int(task["n"])) if task.get("n") else ""
     if task.get("groups"):
         count = t("report.items_in_groups", n=task["n"], groups=task["groups"])
     note = str(task.get("note") or "")
@@ -196,12 +204,10 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
     )
 
 
-def _average_row(
-    average: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], t: Translator
-) -> TaskRow:
-    total = sum(int(task.get("n") or 0) for task in tasks)
-    whole = {"name": t("report.average"), "n": total, "verdict": "", **average}
-    return _task_row(whole, t)
+def _average_row(report: Mapping[str, Any], t: Translator) -> TaskRow:
+    total = sum(int(task.get("n") or 0) for task in report["tasks"])
+    whole = {"name": t("report.average"), "n": total, "verdict": report["verdict"]}
+    return _task_row({**whole, **report["average"]}, t)
 
 
 def _ends(measured: Mapping[str, Any], model: str) -> tuple[float | None, float | None]:
@@ -237,6 +243,7 @@ def _plot(
             title=t("plot.scores.title"),
             description=t("plot.scores.desc", rows=sentence),
             show=percent,
+            tick=axis,
         )
     )
 
@@ -300,8 +307,13 @@ def _curve(search: Mapping[str, Any], t: Translator) -> Markup | None:
             ),
             axis=t("plot.search.axis"),
             show=percent,
+            tick=axis,
         )
     )
+
+
+def _by_value(credit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return sorted(credit.get("contributions") or (), key=lambda one: -float(one["value"]))
 
 
 def _credit_name(contribution: Mapping[str, Any]) -> str:
@@ -316,7 +328,7 @@ def _credit_rows(
     repository_url: str,
 ) -> tuple[CreditRow, ...]:
     rows = []
-    for contribution in credit.get("contributions") or ():
+    for contribution in _by_value(credit):
         gained = contribution.get("tasks") or {}
         number = contribution.get("number")
         rows.append(
@@ -331,7 +343,7 @@ def _credit_rows(
 
 
 def _credit_chart(credit: Mapping[str, Any], t: Translator) -> Markup | None:
-    found = credit.get("contributions") or ()
+    found = _by_value(credit)
     if not found:
         return None
     bars = [

@@ -91,8 +91,9 @@ def _event(at: Here, event: DiscussionEvent) -> ShownEvent | None:
             return None
         html = markdown.render(raw, markdown.repository_links(at.view.url, "main"), top=3)
         attached = data.get("plait")
-        report = attached.get("report", attached) if isinstance(attached, dict) else {}
-        verdict = report.get("verdict") if isinstance(report, dict) else None
+        # Only what the hub itself attached counts; nobody can post a verdict.
+        own = event.author_id is None and isinstance(attached, dict)
+        verdict = attached.get("verdict") if own else None
         return ShownEvent(
             event.id,
             "comment",
