@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,7 +106,8 @@ class TextClassifier:
         tied = _tied_names(self._model)
         seen: set[str] = set()
         with torch.no_grad():
-            for name, array in tensors:
+            for stored, array in tensors:
+                name = _module_name(stored, wanted)
                 if name not in wanted or name in seen:
                     why = "was given twice" if name in seen else "is not a weight of this model"
                     raise BadInput(f"Tensor '{name}' {why}.")
@@ -162,6 +163,20 @@ class OutputEnsemble:
             step = _offset(progress, number * len(texts), total)
             mean += weight * model.predict(texts, step)[:, columns]
         return mean.astype(np.float32)
+
+
+def _module_name(stored: str, wanted: Mapping[str, Any]) -> str:
+    """Give the name that a stored tensor has in the model.
+
+    Checkpoints of the TensorFlow age call a layer norm's parameters gamma and beta; transformers
+    reads them so, and writes them back so.
+    """
+    if stored in wanted:
+        return stored
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        if stored.endswith(old) and stored.removesuffix(old) + new in wanted:
+            return stored.removesuffix(old) + new
+    return stored
 
 
 def _tied_names(model: Any) -> set[str]:
