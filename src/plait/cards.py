@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ MAX_HEAD = 2**18
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 
-_FENCE = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<head>.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FENCE = re.compile(
+    r"\A\ufeff?---[ \t]*\r?\n(?P<head>.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+)
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -32,14 +35,11 @@ _Loader.add_implicit_resolver(
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]{0,30})$"), list("-+0123456789")
 )
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?|[-+]?[0-9]+[eE][-+]?[0-9]{1,4}"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
 )
@@ -55,6 +55,13 @@ def _float(loader: Any, node: Any) -> float | None:
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 or YAML 1.2 would take for something else."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
 @dataclass(frozen=True)
 class Card:
     """A card's YAML head and its Markdown text."""
@@ -68,7 +75,7 @@ def split_card(content: str) -> tuple[str | None, str]:
     match = _FENCE.match(content)
     if match is None:
         return None, content
-    return match["head"], content[match.end() :]
+    return match["head"].rstrip("\r\n"), content[match.end() :]
 
 
 def load_yaml(text: str, *, what: str = "The YAML", limit: int = MAX_HEAD) -> Any:
@@ -106,7 +113,8 @@ def _check_events(text: str, what: str) -> None:
 
 def _explain(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+    problem = " ".join(str(problem or error).split())
     return f"{problem} in line {mark.line + 1}." if mark is not None else f"{problem}."
 
 
@@ -136,14 +144,17 @@ def dump_card(data: Mapping[str, Any], text: str) -> str:
     """Write README.md; keys keep their order."""
     if not data:
         return text
-    head = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=100)
+    head = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{head}---\n{text}"
 
 
 def _plain(value: Any) -> Any:
     """Reduce to what JSON can hold."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {
+            key if isinstance(key, str) else json.dumps(_plain(key)): _plain(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple | set):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

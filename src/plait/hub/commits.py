@@ -26,7 +26,7 @@ from plait.hub.blobs import storage_errors
 from plait.hub.database import Blob, BlobGrant, Discussion, Repository, now
 from plait.hub.discussions import pull_ref
 from plait.hub.git import MAIN, Author, TreeEntry
-from plait.hub.names import check_branch, pull_number
+from plait.hub.names import check_branch, check_path, pull_number
 from plait.hub.operations import AddBytes, AddPointer, Operation
 from plait.hub.permissions import Actor
 from plait.hub.pointers import is_sha256, parse_pointer
@@ -364,7 +364,8 @@ class CommitService:
             if entry.type == "directory" or (only is not None and not only(entry.path)):
                 continue
             found = self.open_file(repo, oid, entry.path)
-            target = folder / entry.path
+            # Also a tree that was not made here must not write outside the folder.
+            target = folder / check_path(entry.path)
             with storage_errors(f"'{entry.path}'"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)

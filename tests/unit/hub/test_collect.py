@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from plait.hub import AddBytes, AddPointer, Author, Delete, Repository
+from plait.hub.collect import check, collect
+from plait.hub.database import Blob, BlobGrant, BrowserSession, now
+
+from .conftest import World
+
+
+def age(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def old_blob(world: World, repo: Repository, data: bytes) -> str:
+    sha256 = world.blob(repo, data)
+    age(world.hub.blobs.path(sha256))
+    return sha256
+
+
+def test_only_what_nothing_refers_to_goes(world: World) -> None:
+    hub, repo, ann = world.hub, world.repo(), world.actor("ann")
+    kept = {name: world.blob(repo, name.encode()) for name in ("main", "history", "pull", "tag")}
+    hub.commits.apply(ann, repo, "main", [AddPointer("h.bin", kept["history"])], "1")
+    hub.commits.apply(ann, repo, "main", [Delete("h.bin"), AddPointer("m.bin", kept["main"])], "2")
+    hub.commits.apply(ann, repo, "main", [AddPointer("p.bin", kept["pull"])], "3", create_pr=True)
+    hub.references.create_branch(ann, repo, "dev")
+    hub.commits.apply(ann, repo, "dev", [AddPointer("d/t.bin", kept["tag"])], "4")
+    hub.references.create_tag(ann, repo, "v1", "dev", "annotated")
+    hub.references.delete_branch(ann, repo, "dev")
+    for sha256 in kept.values():
+        age(hub.blobs.path(sha256))
+    garbage = old_blob(world, repo, b"garbage")
+    fresh = world.blob(repo, b"an upload under way")
+
+    assert collect(hub, dry_run=True).blobs == [garbage]
+    assert hub.blobs.exists(garbage)
+    report = collect(hub)
+    assert (report.blobs, report.blob_bytes) == ([garbage], 7)
+    assert set(hub.blobs) == {*kept.values(), fresh}
+    with hub.session() as session:
+        assert session.get(Blob, garbage) is None
+        assert session.get(BlobGrant, (repo.id, garbage)) is None
+        assert session.get(Blob, fresh) is not None
+    assert check(hub, deep=True) == []
+    assert collect(hub).blobs == []
+
+
+def test_what_is_about_to_be_referred_to_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that starts after the search for references must keep its bytes."""
+    hub, repo = world.hub, world.repo()
+    sha256 = old_blob(world, repo, b"wanted in a moment")
+
+    def search(_git: object) -> Iterator[object]:
+        # The references are read before the commit makes its own.
+        hub.commits.apply(world.actor("ann"), repo, "main", [AddPointer("a.bin", sha256)], "late")
+        return iter(())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("plait.hub.collect.pointers", search)
+        assert collect(hub).blobs == []
+    assert check(hub) == []
+
+
+def test_a_deleted_repositorys_bytes_go_unless_another_uses_them(world: World) -> None:
+    hub, ann = world.hub, world.actor("ann")
+    one, two = world.repo("shop/one"), world.repo("shop/two")
+    shared, own = world.blob(one, b"shared"), world.blob(one, b"own")
+    assert world.blob(two, b"shared") == shared
+    hub.commits.apply(ann, one, "main", [AddPointer("a", shared), AddPointer("b", own)], "x")
+    hub.commits.apply(ann, two, "main", [AddPointer("a", shared)], "x")
+    hub.repositories.delete(ann, one)
+    for sha256 in (shared, own):
+        age(hub.blobs.path(sha256))
+    assert collect(hub).blobs == [own]
+    assert check(hub) == []
+
+
+def test_left_overs_of_killed_processes_go(world: World) -> None:
+    hub, repo = world.hub, world.repo()
+    old = [
+        hub.settings.temporary_dir / "blob-1",
+        hub.settings.git_dir / "77.git" / "HEAD",
+        hub.settings.git_dir / "78.git.new" / "HEAD",
+        hub.settings.git_dir / "79.git.deleted" / "HEAD",
+        hub.git.path(repo) / "objects" / "ab" / "tmp_object_git2_x",
+    ]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+        age(path)
+    for number in ("77.git", "78.git.new", "79.git.deleted"):
+        age(hub.settings.git_dir / number)
+    fresh = [hub.settings.temporary_dir / "blob-2", hub.settings.git_dir / "80.git" / "HEAD"]
+    for path in fresh:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    report = collect(hub)
+    assert report.git_folders == ["77.git", "78.git.new", "79.git.deleted"]
+    assert len(report.temporary) == 2
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in fresh)
+    assert hub.git.resolve(repo) == repo.head
+
+
+def test_ended_sessions_go(world: World) -> None:
+    hub = world.hub
+    ended, going = (hub.tokens.open_session(world.actor(name)) for name in ("ann", "bob"))
+    with hub.session(write=True) as session:
+        first = session.scalars(select(BrowserSession.digest).limit(1)).one()
+        session.execute(
+            update(BrowserSession).where(BrowserSession.digest == first).values(expires_at=now())
+        )
+    assert collect(hub).sessions == 1
+    assert sum(hub.tokens.session_actor(cookie) is not None for cookie in (ended, going)) == 1
+
+
+def test_a_card_that_a_crash_left_behind_is_caught_up(world: World) -> None:
+    hub, repo = world.hub, world.repo()
+    hub.git.commit(
+        repo,
+        ref="refs/heads/main",
+        operations=[AddBytes("README.md", b"---\nlicense: mit\n---\n")],
+        message="the process died before the database was told",
+        author=Author("ann"),
+    )
+    assert collect(hub).refreshed == ["shop/model"]
+    found = hub.repositories.by_id(repo.id)
+    assert found is not None
+    assert found.card == {"license": "mit"}
+    assert collect(hub).refreshed == []
+
+
+def test_the_check_finds_what_is_wrong(world: World) -> None:
+    hub, ann = world.hub, world.actor("ann")
+    repo, lost = world.repo("shop/one"), world.repo("shop/lost")
+    gone, short, changed = (world.blob(repo, data) for data in (b"gone", b"short", b"changed"))
+    ungranted, _ = hub.blobs.write([b"not ours"])
+    hub.commits.apply(
+        ann,
+        repo,
+        "main",
+        [AddPointer("gone", gone), AddPointer("short", short), AddPointer("changed", changed)],
+        "x",
+    )
+    hub.git.commit(
+        repo,
+        ref="refs/heads/other",
+        parent_oid=hub.git.resolve(repo),
+        operations=[AddPointer("ungranted", ungranted, 8)],
+        message="x",
+        author=Author("ann"),
+    )
+    hub.discussions.create(ann, repo, "x", pull_request=True)
+    assert check(hub, deep=True)[0].what.startswith("ungranted refers to")
+    hub.blobs.delete(gone)
+    for sha256, data in ((short, b"sho"), (changed, b"CHANGED")):
+        hub.blobs.path(sha256).chmod(0o600)
+        hub.blobs.path(sha256).write_bytes(data)
+    hub.git.delete(lost)
+    hub.git.delete_ref(repo, "refs/pr/1")
+    found = sorted(str(problem) for problem in check(hub, deep=True))
+    for part in (
+        "model shop/lost: its git folder is missing",
+        f"the bytes of gone (sha256 {gone}) are missing",
+        "short should have 5 bytes but 3 are stored",
+        "ungranted refers to",
+        "refs/pr/1 is missing",
+        f"the bytes stored as sha256 {changed} are damaged",
+    ):
+        assert any(part in line for line in found), (part, found)
+    assert len(check(hub)) == 5
+
+
+def test_a_damaged_git_object_is_found(world: World) -> None:
+    hub, repo = world.hub, world.repo()
+    oid = hub.git.entry(repo, hub.git.resolve(repo), ".gitattributes").oid
+    (hub.git.path(repo) / "objects" / oid[:2] / oid[2:]).unlink()
+    problems = [str(problem) for problem in check(hub)]
+    assert problems[0].startswith("model shop/model: a git object is missing")
