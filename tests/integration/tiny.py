@@ -12,7 +12,7 @@ DOMAINS = ("shop", "cinema", "press")
 NEUTRAL = [f"word{i}" for i in range(20)]
 POLAR = {
     (domain, label): [f"{domain}{'bad' if label == 0 else 'good'}{i}" for i in range(8)]
-    for domain in DOMAINS
+    for domain in (*DOMAINS, "common")
     for label in (0, 1)
 }
 
@@ -39,7 +39,7 @@ def write_split(folder: Path, split: str, rows: list[dict[str, Any]]) -> None:
 
 
 def make_base(folder: Path, *, hidden: int = 32, layers: int = 1, seed: int = 0) -> Path:
-    """Write an untrained classifier with a word-level tokenizer."""
+    """Write a classifier that knows common words only, with a word-level tokenizer."""
     import torch
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -69,43 +69,53 @@ def make_base(folder: Path, *, hidden: int = 32, layers: int = 1, seed: int = 0)
             attention_probs_dropout_prob=0.0,
         )
     )
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-    ).save_pretrained(folder)
+    )
+    _train(model, made, sentences("common", 200, 0), list(model.parameters()), 5e-3)
+    model.save_pretrained(folder)
+    made.save_pretrained(folder)
     return folder
 
 
 def fine_tune(base: Path, folder: Path, rows: list[dict[str, Any]], *, seed: int = 0) -> Path:
-    """Train a copy of the base on some sentences."""
+    """Train a copy of the base on some sentences: its word vectors alone, which merge well."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    batch = tokenizer([row["text"] for row in rows], padding=True, return_tensors="pt")
-    labels = torch.tensor([row["label"] for row in rows])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    model.train()
-    for _ in range(25):
-        optimizer.zero_grad()
-        model(**batch, labels=labels).loss.backward()
-        optimizer.step()
+    _train(model, tokenizer, rows, [model.bert.embeddings.word_embeddings.weight], 2e-2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
+def _train(
+    model: Any, tokenizer: Any, rows: list[dict[str, Any]], weights: list[Any], rate: float
+) -> None:
+    import torch
+
+    batch = tokenizer([row["text"] for row in rows], padding=True, return_tensors="pt")
+    labels = torch.tensor([row["label"] for row in rows])
+    optimizer = torch.optim.Adam(weights, lr=rate)
+    model.train()
+    for _ in range(30):
+        optimizer.zero_grad()
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+
+
 def project(*, allow: tuple[str, ...] = DOMAINS, budget: int = 4, extra: str = "") -> str:
     """Write the plait.yaml of the model."""
     tasks = "".join(
-        f"  - {{name: {name}, dataset: {name}/texts, columns: {{group: document}}}}\n"
+        f"  - {{name: {name}, dataset: {name}/texts, columns: {{group: document}}, margin: 0.15}}\n"
         for name in allow
     )
     return f"fusion: {{budget: {budget}}}\ntasks:\n{tasks}{extra}"

@@ -93,9 +93,9 @@ class Handler:
 
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
-    from plait.collaboration.merging import job as merging
+    from plait.collaboration.merging.handler import ended, run
 
-    return {"merge": Handler(merging.run, merging.ended)}
+    return {"merge": Handler(run, ended)}
 
 
 class Worker:

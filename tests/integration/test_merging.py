@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Merging models for real: tiny, but with every engine in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plait.collaboration.requests import contributions
+from plait.fusion import fuse
+
+from . import tiny
+from .merging import Town, build_town
+
+pytestmark = pytest.mark.models
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the base and a fine-tune for each domain."""
+    folder = tmp_path_factory.mktemp("tiny")
+    base = tiny.make_base(folder / "base")
+    for name in tiny.DOMAINS:
+        tiny.fine_tune(base, folder / name, tiny.sentences(name, 200, 1))
+    return folder
+
+
+@pytest.fixture
+def town(tmp_path: Path, tiny_models: Path) -> Iterator[Town]:
+    made = build_town(tmp_path / "hub", tiny_models)
+    yield made
+    made.hub.close()
+
+
+def test_models_of_organisations_become_one(town: Town, tmp_path: Path) -> None:
+    base = town.head()
+    for name in ("shop", "cinema"):
+        town.propose(name, town.models / name)
+    state = town.merge(town.pulls["shop"])
+    assert state["status"] == "merged", town.said(town.pulls["shop"])[-1]
+    state = town.merge(town.pulls["cinema"])
+    assert state["status"] == "merged", town.said(town.pulls["cinema"])[-1]
+    report = state["report"]
+    assert report["verdict"] == "passes"
+    rows = {row["name"]: row for row in report["tasks"]}
+    assert rows["cinema"]["scores"]["candidate"] > rows["cinema"]["scores"]["main"] + 0.2
+    assert rows["shop"]["scores"]["candidate"] > rows["shop"]["scores"]["contribution"] + 0.2
+
+    # The landing commit: both parents, the weights, the card, the lineage, the recipe.
+    head = town.head()
+    info = town.hub.git.commit_info(town.repo, head)
+    pull = town.hub.git.resolve(town.repo, f"refs/pr/{town.pulls['cinema'].number}")
+    assert info.parents[1] == pull
+    assert report["landed"] == head == state["mergeCommitId"]
+    lineage = town.lineage()
+    assert lineage.base.revision == base
+    assert [one.organisation for one in sorted(lineage.contributions, key=lambda c: c.number)] == [
+        "shop",
+        "cinema",
+    ]
+    assert lineage.output == {"model.safetensors": town.weights()}
+    assert contributions(town.hub, town.repo) == lineage.contributions
+    fresh = town.hub.repositories.by_id(town.repo.id)
+    assert fresh is not None
+    results = fresh.card["model-index"][0]["results"]
+    assert {one["dataset"]["name"] for one in results} == set(tiny.DOMAINS)
+    card = town.hub.git.read(town.repo, head, "README.md").decode()
+    assert card.startswith("---\nlicense: apache-2.0")
+    assert "A model." in card
+    assert card.count("## Merged from") == 1
+
+    # The recipe makes the same bytes again from what the lineage names.
+    def fetch(reference: str) -> Path:
+        revision = reference.rpartition("@")[2]
+        folder = tmp_path / revision
+        town.hub.commits.materialize(town.repo, revision, folder)
+        return folder
+
+    again = fuse(dict(lineage.recipe), tmp_path / "again", resolve=fetch)
+    assert again.outputs == lineage.output
+
+    # Credit sums to what both together changed, and each earned it in its own domain.
+    credit = report["credit"]
+    total = sum(row["value"] for row in credit["contributions"])
+    assert total == pytest.approx(credit["total"] - credit["base"], abs=1e-6)
+    for row in credit["contributions"]:
+        assert max(row["tasks"], key=row["tasks"].get) == row["organisation"]
+    assert json.loads(json.dumps(report)) == report
+    assert any("| shop |" in text for text in town.said(town.pulls["cinema"]))
+
+
+@pytest.mark.parametrize("orders", [(("shop", "cinema", "press"), ("press", "shop", "cinema"))])
+def test_the_order_of_merging_gives_the_same_bytes(
+    tmp_path: Path, tiny_models: Path, orders: tuple[tuple[str, ...], ...]
+) -> None:
+    outcomes = []
+    for place, order in enumerate(orders):
+        town = build_town(tmp_path / f"hub-{place}", tiny_models)
+        for name in tiny.DOMAINS:
+            town.propose(name, town.models / name)
+        for name in order:
+            assert town.merge(town.pulls[name])["status"] == "merged"
+        outcomes.append((town.weights(), town.lineage().recipe["models"]))
+        town.hub.close()
+    (first, recipe), (second, other) = outcomes
+    assert first == second
+    assert [m["parameters"] for m in recipe] == [m["parameters"] for m in other]
