@@ -20,7 +20,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import BadRequestError, EntryNotFoundError, HfHubHTTPError
 
-from conftest import LiveHub, Person
+from integration.live import LiveHub, Person
 
 noise = random.Random(11).randbytes
 MEGABYTE = 2**20

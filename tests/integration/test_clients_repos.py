@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from conftest import LiveHub, Person
+from integration.live import LiveHub, Person
 
 
 def test_whoami(live_hub: LiveHub, alice: Person) -> None:
@@ -26,8 +26,7 @@ def test_whoami(live_hub: LiveHub, alice: Person) -> None:
     assert me["auth"]["accessToken"]["role"] == "write"
     with pytest.raises(HfHubHTTPError, match="Invalid"):
         HfApi(endpoint=live_hub.url, token="plait_wrong").whoami()
-    with pytest.raises(HfHubHTTPError):
-        HfApi(endpoint=live_hub.url, token=False).whoami()
+    assert httpx.get(f"{live_hub.url}/api/whoami-v2").status_code == 401
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset", "space"])
@@ -131,7 +130,7 @@ def test_history_branches_and_tags(alice: Person) -> None:
         api.create_branch(repo, branch="feature/one")
     api.create_branch(repo, branch="feature/one", exist_ok=True)
     with pytest.raises(BadRequestError, match="Invalid reference for a branch"):
-        api.create_branch(repo, branch="..")
+        api.create_branch(repo, branch="a..b")
     api.upload_file(
         path_or_fileobj=b"b", path_in_repo="b.txt", repo_id=repo, revision="feature/one"
     )

@@ -80,7 +80,7 @@ def _permitted(hub: HubOf, permit: str, request: Request) -> _Permit:
     return _Permit(repo, claims["sha256"], claims["size"])
 
 
-@router.put("/lfs/objects/{permit}")
+@router.put("/v1/lfs/{permit}")
 async def upload(
     request: Request, hub: HubOf, permitted: Annotated[_Permit, Depends(_permitted)]
 ) -> Response:
@@ -95,7 +95,7 @@ async def upload(
     return Response(status_code=200)
 
 
-@router.get("/lfs/objects/{permit}")
+@router.get("/v1/lfs/{permit}")
 def download(
     request: Request, hub: HubOf, permitted: Annotated[_Permit, Depends(_permitted)]
 ) -> Response:
@@ -170,7 +170,7 @@ def _download(
 def _address(hub: Hub, purpose: str, actor: Actor, repo: Repository, sha256: str, size: int) -> str:
     claims = {**claims_of(actor), "repo": repo.id, "sha256": sha256, "size": size}
     permit, _ = sign(hub.secret, purpose, claims, hub.settings.upload_token_ttl)
-    return f"{hub.settings.url}/lfs/objects/{permit}"
+    return f"{hub.settings.url}/v1/lfs/{permit}"
 
 
 def _held(hub: Hub, repo: Repository, names: list[str]) -> dict[str, int]:

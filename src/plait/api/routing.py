@@ -24,9 +24,9 @@ MAX_JSON_BODY = 8 * 2**20
 """A request whose body is read whole into memory may have at most this many bytes."""
 
 _RAW = re.compile(
-    rb"/api/|/v[12]/|/lfs/|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|\.git/info/lfs/)"
+    rb"/api/|/v[12]/|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|\.git/info/lfs/)"
 )
-_STREAMED = re.compile(rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/|/lfs/")
+_STREAMED = re.compile(rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/")
 """Bodies that go to disk as they come, with bounds of their own."""
 
 

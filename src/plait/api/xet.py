@@ -13,13 +13,12 @@ from plait.api.bodies import Body, consume
 from plait.api.context import HubOf, Readable, User, actor_of, bearer, claims_of
 from plait.api.routing import Revision
 from plait.api.signing import sign, verify
-from plait.errors import NotFound, RepositoryNotFound
+from plait.errors import RepositoryNotFound
 from plait.hub import Actor
 from plait.hub.database import Repository
 from plait.hub.xet.shard import MAX_SHARD
 
 router = APIRouter(tags=["uploads"])
-_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 _PURPOSE = "xet-write"
 
@@ -32,7 +31,7 @@ def write_token(
     hub.commits.may_commit(user, repo, revision, create_pr)
     claims = {**claims_of(user), "repo": repo.id, "ref": revision}
     token, end = sign(hub.secret, _PURPOSE, claims, hub.settings.upload_token_ttl)
-    address = hub.settings.url
+    address = f"{hub.settings.url}/v1/xet/{hub.xet.realm(user)}"
     return JSONResponse(
         {"accessToken": token, "exp": end, "casUrl": address},
         headers={
@@ -65,21 +64,21 @@ def _upload(request: Request, hub: HubOf) -> _Upload:
 Upload = Annotated[_Upload, Depends(_upload)]
 
 
-@router.post("/v1/xorbs/{prefix}/{digest}")
+@router.post("/v1/xet/{realm}/v1/xorbs/{prefix}/{digest}")
 async def add_xorb(
-    request: Request, hub: HubOf, upload: Upload, prefix: str, digest: str
+    request: Request, hub: HubOf, upload: Upload, realm: str, prefix: str, digest: str
 ) -> dict[str, bool]:
     """Take a xorb."""
 
     def work(body: Body) -> bool:
-        return hub.xet.add_xorb(upload.actor, upload.repo, digest, body)
+        return hub.xet.add_xorb(upload.actor, digest, body)
 
     inserted = await consume(request, hub.settings.max_xorb, "A xorb", work)
     return {"was_inserted": inserted}
 
 
-@router.post("/v1/shards")
-async def add_shard(request: Request, hub: HubOf, upload: Upload) -> dict[str, Any]:
+@router.post("/v1/xet/{realm}/v1/shards")
+async def add_shard(request: Request, hub: HubOf, upload: Upload, realm: str) -> dict[str, Any]:
     """Take a shard and put the files together that it describes."""
 
     def work(body: Body) -> int:
@@ -87,10 +86,3 @@ async def add_shard(request: Request, hub: HubOf, upload: Upload) -> dict[str, A
 
     await consume(request, MAX_SHARD, "A shard", work)
     return {"result": 1}
-
-
-@router.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
-@router.api_route("/v2/{rest:path}", methods=_METHODS, include_in_schema=False)
-def not_there(rest: str) -> None:
-    """Answer 404 for the protocol's optional routes; clients then take the plain ones."""
-    raise NotFound(f"Plait has no such route for Xet: {rest[:100]}.")

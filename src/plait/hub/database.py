@@ -208,23 +208,11 @@ class Xorb(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class XorbGrant(Base):
-    """A repository that uploaded a xorb, or read files made of it, and may build files from it."""
-
-    __tablename__ = "xorb_grants"
-
-    repository_id: Mapped[int] = mapped_column(
-        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
-    )
-    hash: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
 class XorbOwner(Base):
     """A user who has uploaded a xorb with all its bytes and may build files from it anywhere.
 
-    Clients remember for some weeks what they uploaded and do not send it again, even when the
-    repository is gone.
+    Knowing a xorb's hash is not enough. Clients remember for some weeks what they uploaded and do
+    not send it again, even when the repository is gone.
     """
 
     __tablename__ = "xorb_owners"

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Xet uploads: xorbs come in, shards say which files they make, files become flat blobs.
 
-Who may build a file from a xorb? Knowing its hash is never enough. A shard of user U for
-repository R may name xorb X when all of this holds:
+Who may build a file from a xorb? Knowing its hash is never enough: a shard may name only xorbs that
+the same user has uploaded, with all their bytes. A xorb that somebody else uploaded is answered
+exactly like one that does not exist, and there is neither a lookup of chunks nor a download of
+xorbs. On top of that the proof for each term must be right, and the bytes of the files, put
+together here, must have the SHA-256 and the Xet hash that the shard says.
 
-* X was uploaded to R, or by U to any repository, or to (or used by) a repository that U may read;
-* the shard's proof for each term is right, which takes the hash of every chunk of the term, and
-  those are shown to nobody: there is no lookup of chunks and no download of xorbs;
-* the files' bytes, put together here, have the SHA-256 and the Xet hash that the shard says.
-
-A xorb that U may not use is answered exactly like one that does not exist. Clients deduplicate
-against what they themselves uploaded in the last three weeks, so these rules cost them nothing,
-unless two users who may not read each other's repositories share one cache folder.
+Clients deduplicate against what they uploaded in the last three weeks, and remember it by the
+address of the Xet service. That address is different for every user and every hub
+(:meth:`XetService.realm`), so people who share a machine, and hubs that are made anew on the same
+port, do not get into each other's way.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, TooLarge
-from plait.hub.database import Blob, Repository, Xorb, XorbGrant, XorbOwner, now
-from plait.hub.permissions import Actor, can
+from plait.hub.database import Blob, Repository, Xorb, XorbOwner, now
+from plait.hub.permissions import Actor
 from plait.hub.xet.hashing import ZERO, MerkleTree, file_hash, range_hash, to_text
 from plait.hub.xet.shard import MAX_SHARD, ShardFile, Term, read_shard
 from plait.hub.xet.store import XorbStore
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 MEMORY_OF_CLIENTS = timedelta(days=30)
 """Clients forget after three weeks what they uploaded, and a week later for certain."""
 
+_AT_ONCE = 500
+"""Databases bound the number of parameters of one statement."""
+
 
 class XetService:
     """The Xet side of a hub's store."""
@@ -46,8 +50,13 @@ class XetService:
         settings = hub.settings
         self.store = XorbStore(settings.xorb_dir, settings.temporary_dir, settings.max_xorb)
 
-    def add_xorb(self, actor: Actor, repo: Repository, name: str, body: Source) -> bool:
-        """Check and keep a xorb that ``actor`` uploads to ``repo``; False if it was known.
+    def realm(self, actor: Actor) -> str:
+        """The part of the Xet service's address that is this user's on this hub alone."""
+        text = f"xet-realm\0{actor.user_id}".encode()
+        return hmac.new(self.hub.secret, text, hashlib.sha256).hexdigest()[:16]
+
+    def add_xorb(self, actor: Actor, name: str, body: Source) -> bool:
+        """Check and keep a xorb that ``actor`` uploads; False if it was known.
 
         Raises:
             BadInput: it is damaged, or not the xorb of that name.
@@ -60,9 +69,7 @@ class XetService:
                 session.add(Xorb(hash=name, size=index.size, raw_size=index.raw_size))
             else:
                 known.created_at = now()
-            if actor.user_id is not None:
-                session.merge(XorbOwner(user_id=actor.user_id, hash=name))
-            session.merge(XorbGrant(repository_id=repo.id, hash=name))
+            session.merge(XorbOwner(user_id=actor.user_id, hash=name))
         return inserted
 
     def add_shard(self, actor: Actor, repo: Repository, body: Source) -> int:
@@ -95,7 +102,7 @@ class XetService:
                 removed.append(name)
                 if dry_run:
                     continue
-                for table in (XorbOwner, XorbGrant, Xorb):
+                for table in (XorbOwner, Xorb):
                     session.execute(delete(table).where(table.hash == name))
             # The rows go first: without them nobody can ask for the file.
             self.store.delete(name)
@@ -115,7 +122,7 @@ class XetService:
             )
         names = {term.xorb: to_text(term.xorb) for term in file.terms}
         with self.hub.session() as session:
-            usable = self._usable(session, actor, repo, set(names.values()))
+            usable = self._usable(session, actor, set(names.values()))
         tree = MerkleTree()
         for term in file.terms:
             self._check_term(term, names[term.xorb], usable, tree)
@@ -125,33 +132,21 @@ class XetService:
         if not self._stored(file.sha256, file.size, xet_hash):
             self.hub.blobs.write(self._chunks(file.terms, names), file.sha256, file.size)
         with self.hub.session(write=True) as session:
-            self._remember(session, repo, file, xet_hash, names.values())
+            self.hub.grant_blob(session, repo, file.sha256, file.size, xet_hash)
 
-    def _usable(
-        self, session: Session, actor: Actor, repo: Repository, wanted: set[str]
-    ) -> set[str]:
-        granted: set[str] = set()
-        for part in _parts(sorted(wanted)):
-            rows = session.scalars(
-                select(XorbOwner.hash).where(
-                    XorbOwner.user_id == actor.user_id, XorbOwner.hash.in_(part)
+    def _usable(self, session: Session, actor: Actor, wanted: set[str]) -> set[str]:
+        usable: set[str] = set()
+        names = sorted(wanted)
+        for start in range(0, len(names), _AT_ONCE):
+            usable.update(
+                session.scalars(
+                    select(XorbOwner.hash).where(
+                        XorbOwner.user_id == actor.user_id,
+                        XorbOwner.hash.in_(names[start : start + _AT_ONCE]),
+                    )
                 )
             )
-            granted.update(rows)
-            rows = session.scalars(
-                select(XorbGrant.hash).where(
-                    XorbGrant.repository_id == repo.id, XorbGrant.hash.in_(part)
-                )
-            )
-            granted.update(rows)
-            missing = [name for name in part if name not in granted]
-            holders = session.execute(
-                select(XorbGrant.hash, Repository)
-                .join(Repository, Repository.id == XorbGrant.repository_id)
-                .where(XorbGrant.hash.in_(missing))
-            )
-            granted.update(name for name, holder in holders if can(actor, "repo.read", holder))
-        return granted
+        return usable
 
     def _check_term(self, term: Term, name: str, usable: set[str], tree: MerkleTree) -> None:
         if name not in usable or not self.store.exists(name):
@@ -194,24 +189,6 @@ class XetService:
     def _chunks(self, terms: Iterable[Term], names: dict[bytes, str]) -> Iterator[bytes]:
         for term in terms:
             yield from self.store.read(names[term.xorb], term.start, term.stop)
-
-    def _remember(
-        self,
-        session: Session,
-        repo: Repository,
-        file: ShardFile,
-        xet_hash: str,
-        names: Iterable[str],
-    ) -> None:
-        self.hub.grant_blob(session, repo, file.sha256, file.size, xet_hash)
-        for name in set(names):
-            session.merge(XorbGrant(repository_id=repo.id, hash=name))
-
-
-def _parts(names: list[str], size: int = 500) -> Iterator[list[str]]:
-    """Cut a list for ``IN (…)``; databases bound the number of parameters."""
-    for start in range(0, len(names), size):
-        yield names[start : start + size]
 
 
 class _Bounded:

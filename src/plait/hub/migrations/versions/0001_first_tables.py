@@ -167,15 +167,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_user_id", "sessions", ["user_id"], unique=False)
     op.create_table(
-        "xorb_grants",
-        sa.Column("repository_id", sa.Integer(), nullable=False),
-        sa.Column("hash", sa.String(length=64), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "hash"),
-    )
-    op.create_index("ix_xorb_grants_hash", "xorb_grants", ["hash"], unique=False)
-    op.create_table(
         "discussion_events",
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(length=24), nullable=False),
