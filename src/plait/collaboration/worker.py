@@ -174,7 +174,7 @@ class Worker:
         except MemoryError:
             self._fail(held, "The machine has not enough memory for this job.")
         except Exception as error:
-            jobs.log(self.hub, held.job.id, traceback.format_exc())
+            self._record(held.job, error)
             self._fail(
                 held,
                 f"An unexpected {type(error).__name__} ended the job; its log says where. "
@@ -194,9 +194,20 @@ class Worker:
             return
         try:
             handler.ended(self.hub, job, reason)
-        except Exception:
+        except Exception as error:
             # The job has ended either way; what could not be told stays in its log.
-            jobs.log(self.hub, job.id, traceback.format_exc())
+            self._record(job, error)
+
+    def _record(self, job: Job, error: Exception) -> None:
+        """Keep where an unexpected error came from; its message is for the operator alone.
+
+        A job's log can be read by all who can read the repository, and an exception's message may
+        hold a line of somebody's private data.
+        """
+        traceback.print_exception(error)
+        places = traceback.extract_tb(error.__traceback__)
+        lines = [f"  {Path(at.filename).name}, line {at.lineno}, in {at.name}" for at in places]
+        jobs.log(self.hub, job.id, "\n".join([f"{type(error).__name__} in", *lines]))
 
     @contextlib.contextmanager
     def _kept_alive(self, context: JobContext) -> Iterator[None]:

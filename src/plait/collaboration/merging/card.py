@@ -3,69 +3,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from plait.cards import Card, dump_card, parse_card
 from plait.collaboration.merging.text import merge_lines
+from plait.errors import BadInput
 
-MAX_HEAD = 256_000
 START = "<!-- plait:lineage -->"
 END = "<!-- /plait:lineage -->"
 """Between these the hub writes what the model was made from; everything else is people's."""
 
-_HEAD = re.compile(
-    r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE
-)
 _MISSING = object()
 
 
-def split_card(text: str) -> tuple[dict[str, Any], str] | None:
-    """Return a card's YAML head and its text, or None for a head that is not readable YAML."""
-    match = _HEAD.match(text)
-    if match is None:
-        return {}, text
-    if len(match[1]) > MAX_HEAD:
-        return None
+def read_card(text: str) -> Card | None:
+    """Return a card, or None for one whose head cannot be read."""
     try:
-        head = yaml.safe_load(match[1])
-    except (yaml.YAMLError, RecursionError, ValueError):
+        return parse_card(text)
+    except BadInput:
         return None
-    if head is None:
-        head = {}
-    if not isinstance(head, dict):
-        return None
-    return head, text[match.end() :]
-
-
-def join_card(head: Mapping[str, Any], body: str) -> str:
-    """Write a card from its head and its text."""
-    if not head:
-        return body
-    dumped = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{dumped}---\n{body}"
 
 
 def merge_cards(base: str, ours: str, theirs: str) -> str | None:
     """Return both sides' changes to a card, key by key and line by line, or None in a conflict."""
     plain = merge_lines(base, ours, theirs)
-    if plain is not None and base:
-        parsed = split_card(plain)
-        if parsed is not None:
-            return plain
-    parts = [split_card(text) for text in (base, ours, theirs)]
-    if any(part is None for part in parts):
+    if plain is not None and base and read_card(plain) is not None:
+        return plain
+    before, left, right = (read_card(text) for text in (base, ours, theirs))
+    if before is None or left is None or right is None:
         return None
-    (base_head, base_body), (our_head, our_body), (their_head, their_body) = (
-        part for part in parts if part is not None
-    )
-    head = _merge_values(base_head, our_head, their_head)
-    body = merge_lines(base_body, our_body, their_body)
-    if head is _MISSING or not isinstance(head, dict) or body is None:
+    head = _merge_values(before.data, left.data, right.data)
+    body = merge_lines(before.text, left.text, right.text)
+    if head is _MISSING or body is None:
         return None
-    return join_card(head, body)
+    return dump_card(head, body)
 
 
 def update_card(
@@ -76,15 +48,13 @@ def update_card(
     A head value that is already there is kept, but for the results, which are the new model's.
     A card whose head cannot be read gets the section alone.
     """
-    parsed = split_card(text)
-    if parsed is None:
+    card = read_card(text)
+    if card is None:
         return _with_section(text, section)
-    head, body = parsed
-    for key, value in values.items():
-        head.setdefault(key, value)
+    head = {**values, **card.data}
     if results:
         head["model-index"] = [dict(result) for result in results]
-    return join_card(head, _with_section(body, section))
+    return dump_card(head, _with_section(card.text, section))
 
 
 def _with_section(body: str, section: str) -> str:

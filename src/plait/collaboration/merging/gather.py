@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.collaboration.merging.card import split_card
+from plait.collaboration.merging.card import read_card
 from plait.collaboration.merging.changes import CARD, Sides, driver_of
 from plait.collaboration.merging.material import (
     Material,
@@ -95,8 +95,8 @@ class Gathering:
         if CARD not in self.sides.at_head:
             return None
         text = self.sides.read(self.sides.head, CARD).decode("utf-8", "replace")
-        head = (split_card(text) or ({}, ""))[0]
-        licence = head.get("license")
+        card = read_card(text)
+        licence = card.data.get("license") if card is not None else None
         return licence[:96] if isinstance(licence, str) else None
 
     def checkout(self, origin: Origin, name: str, own_support: bool = False) -> Path:

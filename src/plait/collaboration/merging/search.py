@@ -99,8 +99,8 @@ def candidates(spec: FusionSpec, count: int) -> list[Candidate]:
                 f"fusion.methods may name {known}. Any other method can be given as "
                 "fusion.method with its parameters."
             )
-        listed += [one for one in tried(count) if one not in listed]
-    return listed[: spec.budget]
+        listed += tried(count)
+    return list(dict.fromkeys(listed))[: spec.budget]
 
 
 def search(
