@@ -72,6 +72,8 @@ class Accounts:
 
     def find(self, name: str) -> Account | None:
         """Return the account of that name, in any case of letters, or None."""
+        if not name.isascii():
+            return None
         with self._hub.session() as session:
             return session.scalar(select(Account).where(Account.name_key == name.lower()))
 

@@ -26,7 +26,8 @@ def storage_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # libgit2's errors have no number, only the system's words.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise StorageFull(
                 f"There is no room left to store {what}. Free space on the hub's disk "
                 "(`plait gc` removes what nothing refers to) and try again."

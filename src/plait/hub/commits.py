@@ -19,6 +19,7 @@ from plait.errors import (
     Conflict,
     EntryNotFound,
     PlaitError,
+    PreconditionFailed,
     RevisionNotFound,
     TooLarge,
 )
@@ -26,7 +27,7 @@ from plait.hub.blobs import storage_errors
 from plait.hub.database import Blob, BlobGrant, Discussion, Repository, now
 from plait.hub.discussions import pull_ref
 from plait.hub.git import MAIN, Author, TreeEntry
-from plait.hub.names import check_branch, check_path, pull_number
+from plait.hub.names import check_branch, check_path, check_text, pull_number
 from plait.hub.operations import AddBytes, AddPointer, Operation
 from plait.hub.permissions import Actor
 from plait.hub.pointers import is_sha256, parse_pointer
@@ -103,8 +104,7 @@ class CommitService:
         if not summary:
             raise BadInput("The commit has no summary. Say in a line what it changes.")
         message = f"{summary}\n\n{description}" if description else summary
-        if len(message) > MAX_MESSAGE:
-            raise BadInput(f"The commit message is longer than {MAX_MESSAGE} characters.")
+        check_text(message, "The commit message", MAX_MESSAGE)
         author = author or Author(actor.name or "plait")
         if create_pr:
             self._hub.repositories.require(actor, repo, "repo.propose")
@@ -119,14 +119,21 @@ class CommitService:
         if repeated is not None:
             return CommitOutcome(repeated, discussion)
         before = git.head(repo, ref)
-        oid = git.commit(
-            repo,
-            ref=ref,
-            operations=operations,
-            message=message,
-            author=author,
-            parent_oid=self._full(repo, parent),
-        )
+        try:
+            oid = git.commit(
+                repo,
+                ref=ref,
+                operations=operations,
+                message=message,
+                author=author,
+                parent_oid=self._full(repo, parent),
+            )
+        except (PreconditionFailed, EntryNotFound):
+            # The request that this one repeats may have landed just now.
+            repeated = self._find_repeat(repo, ref, operations, message, author, parent)
+            if repeated is None:
+                raise
+            return CommitOutcome(repeated, discussion)
         # git has the truth; what follows only keeps lists and pages up to date with it.
         if oid != before:
             if discussion is not None:
@@ -249,7 +256,7 @@ class CommitService:
                 return None
             if (
                 info.author == author.name
-                and message.strip() == f"{info.title}\n\n{info.message}".strip()
+                and info.full_message == message
                 and (parent is None or info.parents == (parent,))
             ):
                 with suppress(EntryNotFound, BadInput):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, Conflict, Forbidden, NotFound
 from plait.hub.database import Discussion, DiscussionEvent, Repository, now
-from plait.hub.names import check_branch
+from plait.hub.names import check_branch, check_text
 from plait.hub.permissions import Actor
 
 if TYPE_CHECKING:
@@ -400,14 +400,11 @@ def _title(title: str) -> str:
     title = " ".join(title.split())
     if not title:
         raise BadInput("The title is empty. Say in a line what it is about.")
-    if len(title) > MAX_TITLE:
-        raise BadInput(f"The title is longer than {MAX_TITLE} characters.")
-    return title
+    return check_text(title, "The title", MAX_TITLE)
 
 
 def _text(text: str) -> None:
-    if len(text) > MAX_COMMENT:
-        raise BadInput(f"The text is longer than {MAX_COMMENT} characters.")
+    check_text(text, "The text", MAX_COMMENT)
 
 
 __all__ = ["HUB_NAME", "Discussions", "Status", "pull_ref"]

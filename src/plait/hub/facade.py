@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from plait.errors import BadInput, NotFound
+from plait.errors import BadInput, NotFound, StorageFull
 from plait.hub.accounts import Accounts
 from plait.hub.blobs import BlobStore
 from plait.hub.commits import CommitService
@@ -109,8 +110,15 @@ class Hub:
         ``write`` takes SQLite's write lock at the start, so that what was read stays true until
         it is written; without it the block must only read.
         """
-        with (self._write if write else self._read).begin() as session:
-            yield session
+        try:
+            with (self._write if write else self._read).begin() as session:
+                yield session
+        except OperationalError as error:
+            if "disk is full" in str(error.orig):
+                raise StorageFull(
+                    "There is no room left for the hub's database. Free space on its disk."
+                ) from error
+            raise
 
     def grant_blob(
         self,

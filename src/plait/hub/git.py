@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pygit2.enums import ConfigLevel, FileMode, ObjectType, SortMode
 from plait.errors import BadInput, Conflict, EntryNotFound, PreconditionFailed, RevisionNotFound
 from plait.hub.blobs import storage_errors, sync_folder
 from plait.hub.database import Repository
+from plait.hub.loose import WORTH_IT, seed_blobs
 from plait.hub.names import check_path, is_oid, is_ref_name, is_short_oid
 from plait.hub.operations import AddBytes, Operation
 from plait.hub.pointers import MAX_POINTER, Pointer, parse_pointer
@@ -72,6 +74,7 @@ class CommitInfo:
     date: datetime
     author: str
     parents: tuple[str, ...]
+    full_message: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,10 @@ class GitStore:
             oid = git.create_commit(MAIN, signature, signature, "initial commit", tree, [])
             git.free()
             if target.exists():
-                shutil.rmtree(target)
+                # Not removed yet: an operator who brought back an older database may want it.
+                aside = f"{target.stem}-{secrets.token_hex(4)}.git.deleted"
+                target.rename(target.with_name(aside))
+                os.utime(target.with_name(aside))
             fresh.rename(target)
             sync_folder(self.folder)
         return str(oid)
@@ -459,6 +465,9 @@ class GitStore:
         def commit_tree(revision: str) -> Any:
             return _commit(git, self.resolve(repo, revision)).tree.id
 
+        contents = [o.data for o in operations if isinstance(o, AddBytes)]
+        if len(contents) >= WORTH_IT:
+            seed_blobs(self.path(repo) / "objects", contents)
         start = pygit2.Oid(hex=tree) if tree else None
         return str(build_tree(git, start, operations, commit_tree, self._blob_size))
 
@@ -540,6 +549,7 @@ class GitStore:
             index = git.merge_trees(
                 _commit(git, ancestor).tree, _commit(git, ours).tree, _commit(git, theirs).tree
             )
+        _merge_attributes(git, index)
         if index.conflicts is not None:
             paths = {
                 entry.path
@@ -551,6 +561,27 @@ class GitStore:
                 return None, sorted(paths)
         with storage_errors("the merge"):
             return str(index.write_tree(git)), []
+
+
+def _merge_attributes(git: Any, index: Any) -> None:
+    """Merge ``.gitattributes`` by taking the lines of both sides.
+
+    The hub itself adds a line for a large file that no pattern covers, always at the end: two
+    pull requests that each bring such a file would conflict over nothing.
+    """
+    conflicts = index.conflicts
+    if conflicts is None or ATTRIBUTES not in conflicts:
+        return
+    ancestor, ours, theirs = conflicts[ATTRIBUTES]
+    if ours is None or theirs is None:
+        return
+    sides = [git[side.id].data.splitlines() if side else [] for side in (ancestor, ours, theirs)]
+    gone = {line for line in sides[0] if line not in sides[1] or line not in sides[2]}
+    lines = [line for line in sides[1] if line not in gone]
+    lines += [line for line in sides[2] if line not in gone and line not in lines]
+    merged = git.create_blob(b"".join(line + b"\n" for line in lines))
+    del conflicts[ATTRIBUTES]
+    index.add(pygit2.IndexEntry(ATTRIBUTES, merged, FileMode.BLOB))
 
 
 def moved() -> PreconditionFailed:
@@ -687,4 +718,5 @@ def _info(commit: Any) -> CommitInfo:
         datetime.fromtimestamp(commit.commit_time, UTC),
         commit.author.name,
         tuple(str(parent) for parent in commit.parent_ids),
+        commit.message,
     )

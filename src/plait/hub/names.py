@@ -82,6 +82,19 @@ def check_namespace(name: str, what: str = "account") -> str:
     return name
 
 
+def check_text(text: str, what: str, limit: int) -> str:
+    """Return a stranger's free text if it can be stored.
+
+    Raises:
+        BadInput: it is longer than ``limit`` characters, or holds what no database keeps.
+    """
+    if len(text) > limit:
+        raise BadInput(f"{what} is longer than {limit} characters.")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadInput(f"{what} holds a NUL or half a character. Send it as UTF-8 text.")
+    return text
+
+
 def check_repository_type(kind: str) -> str:
     """Return ``kind`` if it is ``model``, ``dataset`` or ``space``.
 

@@ -19,7 +19,7 @@ from plait.cards import card_tags, read_head
 from plait.errors import BadInput, Conflict, EntryNotFound, Forbidden, RepositoryNotFound
 from plait.hub.database import Account, Discussion, Repository, RepositoryTag, now
 from plait.hub.git import Author
-from plait.hub.names import check_repository_type, split_repository
+from plait.hub.names import check_repository_type, check_text, split_repository
 from plait.hub.permissions import Action, Actor, can, resource_of
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Repositories:
     def find(self, repo_type: str, full_name: str) -> Repository | None:
         """Return a repository without asking who wants it, or None."""
         parts = full_name.split("/")
-        if len(parts) != 2:
+        if len(parts) != 2 or not full_name.isascii():
             return None
         with self._hub.session() as session:
             return session.scalar(
@@ -185,6 +185,7 @@ class Repositories:
         Raises:
             BadInput: the cursor is not one.
         """
+        check_text("".join([search or "", namespace or "", *tags]), "The search", 10_000)
         query = select(Repository).join(Account, Account.id == Repository.namespace_id)
         query = query.where(_readable(actor))
         if repo_type is not None:

@@ -123,6 +123,44 @@ def test_messages_have_bounds(world: World) -> None:
         hub.commits.apply(ann, repo, "main", put(), "x", "y" * 70_000)
 
 
+@pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
+def test_text_that_cannot_be_kept_is_refused(world: World, text: str) -> None:
+    hub, ann, repo = world.hub, world.actor("ann"), world.repo()
+    with pytest.raises(BadInput, match="UTF-8"):
+        hub.commits.apply(ann, repo, "main", put(), text)
+    with pytest.raises(BadInput, match="UTF-8"):
+        hub.commits.apply(ann, repo, "main", put(), "x", text, create_pr=True)
+    with pytest.raises(BadInput, match="UTF-8"):
+        hub.discussions.create(ann, repo, "x", text)
+    with pytest.raises(BadInput, match="UTF-8"):
+        hub.repositories.list(ann, search=text)
+    with pytest.raises(RepositoryNotFound):
+        hub.repositories.get(ann, "model", f"shop/{text}")
+
+
+def test_the_same_request_twice_at_once_lands_once(world: World) -> None:
+    hub, repo, ann = world.hub, world.repo(), world.actor("ann")
+    outcomes: list[object] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        barrier.wait()
+        try:
+            operations = [*put("b"), Delete(".gitattributes")]
+            out = hub.commits.apply(ann, repo, "main", operations, "once", "a\n\nb", repo.head)
+            outcomes.append(out.oid)
+        except PlaitError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [hub.git.resolve(repo)] * 4
+    assert hub.git.count_commits(repo, hub.git.resolve(repo)) == 2
+
+
 def test_large_files_do_not_belong_into_git(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "hub", {}, max_regular_file=100)
     with Hub.open(settings) as hub:

@@ -17,6 +17,7 @@ from plait.errors import (
     EntryNotFound,
     PreconditionFailed,
     RevisionNotFound,
+    StorageFull,
 )
 from plait.hub import AddBytes, AddPointer, Author, CopyFile, Delete, DeleteFolder, Operation
 from plait.hub.git import MAIN, GitStore
@@ -262,6 +263,46 @@ def test_merging_lists_conflicts(git: GitStore) -> None:
     clash = commit(git, AddBytes("a", b"3\n"), ref="refs/pr/1")
     assert git.merge_trees(REPO, merged, clash) == (None, ["a"])
     assert git.merge_trees(REPO, merged, clash, ancestor=base) == (None, ["a"])
+
+
+def test_two_large_files_that_no_pattern_covers_do_not_conflict(git: GitStore) -> None:
+    base = commit(git, AddPointer("old.xyz", "a" * 64, 1))
+    git.set_ref(REPO, "refs/pr/1", base)
+    theirs = commit(git, AddPointer("theirs.xyz", "b" * 64, 1), ref="refs/pr/1")
+    ours = commit(git, AddPointer("ours.xyz", "c" * 64, 1))
+    tree, conflicts = git.merge_trees(REPO, ours, theirs)
+    assert (conflicts, tree is not None) == ([], True)
+    merged = git.commit(
+        REPO, ref=MAIN, operations=[], message="m", author=ME, parents=[ours, theirs], tree=tree
+    )
+    lines = git.read(REPO, merged, ".gitattributes").decode().splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["/old.xyz", "/ours.xyz", "/theirs.xyz"]
+    assert len(lines) == len(set(lines))
+
+
+def test_many_files_at_once_are_as_good_as_few(git: GitStore) -> None:
+    files = {f"d{n % 3}/f{n}": str(n % 40).encode() * (n + 1) for n in range(100)}
+    oid = commit(git, *[AddBytes(path, data) for path, data in files.items()])
+    assert {p: git.read(REPO, oid, p) for p in files} == files
+    fsck = ["git", "-C", str(git.path(REPO)), "fsck", "--strict", "--full"]
+    done = subprocess.run(fsck, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(git.path(REPO).glob("objects/*/tmp_object_*")) == []
+    again = commit(git, *[AddBytes(path, data) for path, data in files.items()])
+    assert again == oid
+
+
+def test_a_full_disk_is_said_in_a_sentence(git: GitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = git.resolve(REPO)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("failed to write chunk: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("plait.hub.git.build_tree", full)
+        with pytest.raises(StorageFull, match="room"):
+            commit(git, AddBytes("a", b"x"))
+    assert git.resolve(REPO) == before
 
 
 def test_unrelated_histories_have_no_base(git: GitStore) -> None:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from plait.errors import BadInput, Conflict, EntryNotFound, Forbidden, RepositoryNotFound
-from plait.hub import ANONYMOUS, SYSTEM, AddBytes, Hub
+from plait.hub import ANONYMOUS, SYSTEM, AddBytes, Hub, can
+from plait.hub.permissions import ROLES
 
 from .conftest import World
 
@@ -106,6 +109,24 @@ def test_lists_hold_only_what_may_be_read(world: World) -> None:
     world.hub.accounts.add_member(world.accounts["shop"], world.accounts["bob"], "read")
     assert set(names(world.hub, world.actor("bob"))) == {"shop/open", "shop/secret"}
     assert set(names(world.hub, world.add("root", admin=True))) == everything
+
+
+def test_lists_and_the_one_rule_agree(world: World) -> None:
+    hub, shop, rng = world.hub, world.accounts["shop"], random.Random(3)
+    repos = [
+        world.repo(f"{owner}/r{n}", private=bool(n % 2), kind=rng.choice(["model", "dataset"]))
+        for n, owner in enumerate(["shop", "shop", "ann", "ann"])
+    ]
+    actors = [ANONYMOUS, SYSTEM, world.add("root", admin=True)]
+    for role in ROLES:
+        actors.append(world.add(f"{role}-er"))
+        hub.accounts.add_member(shop, world.accounts[f"{role}-er"], role)
+    for name in ("ann", "bob", *(f"{role}-er" for role in ROLES)):
+        for scope in ("none", "read", "write"):
+            actors.append(hub.accounts.actor_for(world.accounts[name], scope))  # type: ignore[arg-type]
+    for actor in actors:
+        expected = {r.full_name for r in repos if can(actor, "repo.read", r)}
+        assert set(names(hub, actor)) == expected, actor
 
 
 def test_lists_are_filtered(world: World) -> None:
