@@ -11,10 +11,20 @@ from typing import Any
 
 from plait.errors import BadInput, MissingExtra
 
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "*.spm",
+    "*.bpe.model",
+)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
-def load_classifier(folder: Path, *, new_head: Sequence[str] | None = None) -> tuple[Any, Any]:
+def load_classifier(
+    folder: Path, *, new_head: Sequence[str] | None = None, seed: int = 0
+) -> tuple[Any, Any]:
     """Load a sequence classification model and its tokenizer from a folder, in float32.
 
     Raises:
@@ -38,7 +48,8 @@ def load_classifier(folder: Path, *, new_head: Sequence[str] | None = None) -> t
             "id2label": names,
             "label2id": {name: index for index, name in names.items()},
         }
-    with _quiet(transformers):
+    with _quiet(transformers), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # what the weights lack besides the head (a pooler) is drawn
         try:
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 str(folder),
@@ -59,6 +70,12 @@ def load_classifier(folder: Path, *, new_head: Sequence[str] | None = None) -> t
         raise BadInput(
             f"{folder.name} lacks weights that a text classifier needs ({missing[0]}): it must be "
             "a sequence classification model with its head, as save_pretrained writes it."
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if max(tokenizer.get_vocab().values(), default=-1) >= rows:
+        raise BadInput(
+            f"{folder.name} has a tokenizer with more tokens than the model's {rows:,}: "
+            "they do not belong together."
         )
     if loading.get("mismatched_keys"):
         raise BadInput(f"{folder.name} has weights whose shape contradicts its config.json.")
@@ -110,6 +127,9 @@ def _check_folder(folder: Path) -> None:
             f"{folder.name} wants to run code of its own ('auto_map' in config.json), which "
             "is never done; use an architecture that transformers has."
         )
+    if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
+        # without one transformers would make up an empty tokenizer and every word be unknown
+        raise BadInput(f"{folder.name} has no tokenizer: it needs tokenizer.json.")
     if not any(folder.glob("*.safetensors")):
         pickles = [file.name for pattern in PICKLES for file in folder.glob(pattern)]
         if pickles:

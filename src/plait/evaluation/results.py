@@ -17,6 +17,8 @@ from plait.evaluation.classifier import Predictor, Progress, TextClassifier
 from plait.evaluation.tasks import Label, Task
 
 MAX_CLASSES = 10_000
+RESAMPLES = 2_000
+"""For intervals of single scores, which decide nothing; comparisons take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,10 @@ def evaluate(
     for task in tasks:
         part = probabilities[start : start + len(task.items)]
         start += len(task.items)
-        classes = labels[task.name]
+        true = [labels[task.name][item.label] for item in task.items]
         scored = tuple(
-            ItemScore(
-                item.id, item.group, classes[item.label], int(best), float(row[classes[item.label]])
-            )
-            for item, row, best in zip(task.items, part, part.argmax(axis=1), strict=True)
+            ItemScore(item.id, item.group, label, int(row.argmax()), float(row[label]))
+            for item, label, row in zip(task.items, true, part, strict=True)
         )
         results[task.name] = score_items(task.metric, scored, len(predictor.labels))
     return summarise(split, results)
@@ -172,7 +172,7 @@ def score_items(metric: str, items: tuple[ItemScore, ...], classes: int) -> Task
     result = TaskResult(metric, 0.0, (0.0, 0.0), len(items), 0, items, classes)
     table = result.table()
     score = float(metrics.metric(metric)(table.sum(axis=0)))
-    sample = bootstrap.resample(table[:, None], metrics.metric(metric))
+    sample = bootstrap.resample(table[:, None], metrics.metric(metric), resamples=RESAMPLES)
     low, high = bootstrap.interval([sample], lambda scores: scores[..., 0], bounds=(0.0, 1.0))
     return TaskResult(metric, score, (low, high), len(items), len(table), items, classes)
 
@@ -180,7 +180,9 @@ def score_items(metric: str, items: tuple[ItemScore, ...], classes: int) -> Task
 def summarise(split: str, results: Mapping[str, TaskResult]) -> Evaluation:
     """Average task results, each task weighing the same, with a 95% interval."""
     samples = [
-        bootstrap.resample(r.table()[:, None], metrics.metric(r.metric), key=name)
+        bootstrap.resample(
+            r.table()[:, None], metrics.metric(r.metric), resamples=RESAMPLES, key=name
+        )
         for name, r in results.items()
     ]
     average = float(np.mean([r.score for r in results.values()]))

@@ -158,7 +158,7 @@ def _parquet(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str
                 raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
             for batch in table.iter_batches(batch_size=10_000, columns=columns):
                 yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         told = " ".join(str(error).split())[:200]
         raise BadInput(f"{where} is not a readable Parquet file: {told}.") from None
 

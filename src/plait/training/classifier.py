@@ -134,7 +134,7 @@ def add_head(
         raise BadInput(f"{out} is there already; choose another folder or remove it first.")
     if len(set(labels)) < 2 or len(set(labels)) != len(labels):
         raise BadInput("A classifier needs two or more labels, each with its own name.")
-    model, tokenizer = load_classifier(Path(encoder), new_head=labels)
+    model, tokenizer = load_classifier(Path(encoder), new_head=labels, seed=seed)
     import torch
 
     random = np.random.default_rng(seed)

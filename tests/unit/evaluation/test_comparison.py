@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals cover, bad models do not slip through, and unlike things are not compared."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plait.errors import BadInput
+from plait.evaluation import Evaluation, ItemScore, compare, judge
+from plait.evaluation.bootstrap import holm, student
+from plait.evaluation.results import score_items, summarise
+from plait.recipes.project import GateSpec, TaskSpec
+
+from .simulated import simulate, true_difference
+
+
+def ungrouped(evaluation: Evaluation) -> Evaluation:
+    """Forget which document an item is from."""
+    return summarise(
+        evaluation.split,
+        {
+            name: score_items(task.metric, tuple(replace(i, group=i.id) for i in task.items), 2)
+            for name, task in evaluation.tasks.items()
+        },
+    )
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    random = np.random.default_rng(0)
+    skills = (1.6, 1.3)
+    truth = true_difference(skills)
+    worlds, covered, naive = 150, 0, 0
+    for _ in range(worlds):
+        a, b = simulate(random, skills, documents=25)
+        difference = compare(a, b, resamples=1_000).average
+        covered += difference.low <= truth <= difference.high
+        alone = compare(ungrouped(a), ungrouped(b), resamples=1_000).average
+        naive += alone.low <= truth <= alone.high
+    # 95% of 150 is 142.5 with a standard deviation of 2.7
+    assert 0.90 <= covered / worlds <= 0.99
+    # the same intervals without documents promise too much: what clustering is for
+    assert naive / worlds < 0.90
+
+
+def test_a_model_that_is_worse_by_the_margin_rarely_passes() -> None:
+    random = np.random.default_rng(1)
+    skills = (1.1, 1.6)
+    margin = -true_difference(skills)
+    assert 0.04 < margin < 0.15
+    specs = [TaskSpec("only", "d", margin=margin)]
+    gate = GateSpec(margin=1.0, minimum_gain=-1.0)  # the task alone decides
+    worlds, passed = 150, 0
+    for _ in range(worlds):
+        a, b = simulate(random, skills, documents=40)
+        passed += judge(compare(a, b, resamples=1_000), gate, specs).verdict == "passes"
+    # nominal 5%: 7.5 with a standard deviation of 2.7
+    assert passed / worlds <= 0.09
+    assert passed > 0  # the bound is not merely timid
+
+
+def test_equal_models_are_seldom_called_worse_however_many_tasks() -> None:
+    random = np.random.default_rng(2)
+    names = ("a", "b", "c", "d")
+    specs = [TaskSpec(name, "d", margin=0.0) for name in names]
+    worlds, wrong = 60, 0
+    for _ in range(worlds):
+        a, b = simulate(random, (1.2, 1.2), documents=30, sentences=5, tasks=names)
+        judged = judge(compare(a, b, resamples=1_000), GateSpec(), specs)
+        wrong += any(task.verdict == "regresses" for task in judged.tasks.values())
+    assert wrong / worlds <= 0.12
+
+
+def test_pairing_tells_apart_what_two_intervals_cannot() -> None:
+    a, b = simulate(np.random.default_rng(3), (1.75, 1.5), documents=300, spread=0.3)
+    difference = compare(a, b).average
+    assert difference.low > 0
+    assert a.average_interval[0] < b.average_interval[1]
+
+
+def test_the_sign_follows_the_order() -> None:
+    a, b = simulate(np.random.default_rng(4), (2.0, 1.0), tasks=("x", "y"))
+    forth, back = compare(a, b), compare(b, a)
+    assert forth.average.effect == pytest.approx(a.average - b.average)
+    assert forth.average.effect == pytest.approx(-back.average.effect)
+    for name, difference in forth.tasks.items():
+        assert difference.low < difference.lower < difference.effect
+        assert difference.effect < difference.upper < difference.high
+        assert difference.p <= difference.p_adjusted <= 2 * difference.p
+        assert difference.low == pytest.approx(-back.tasks[name].high)
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_else_is_measured() -> None:
+    a, b = simulate(np.random.default_rng(5), (1.5, 1.2), tasks=("x", "y"))
+    one_a, one_b = (summarise("gate", {"x": e.tasks["x"]}) for e in (a, b))
+    assert compare(a, b).tasks["x"].low == compare(one_a, one_b).tasks["x"].low
+    assert compare(a, b, seed=1).tasks["x"].low != compare(a, b).tasks["x"].low
+
+
+def test_models_that_never_differ_still_leave_room_for_doubt() -> None:
+    a, _ = simulate(np.random.default_rng(6), (1.0, 1.0), documents=20)
+    difference = compare(a, a).average
+    assert difference.effect == 0
+    assert -0.1 < difference.low < 0 < difference.high < 0.1
+
+
+def test_refuses_other_items_tasks_or_metrics() -> None:
+    a, b = simulate(np.random.default_rng(7), (1.0, 1.0), documents=12)
+    task = b.tasks["only"]
+    fewer = summarise("gate", {"only": score_items(task.metric, task.items[1:], 2)})
+    flipped = tuple(replace(i, label=1 - i.label) for i in task.items)
+    others = [
+        fewer,
+        summarise("gate", {"other": task}),
+        summarise("gate", {"only": score_items("accuracy", task.items, 2)}),
+        summarise("gate", {"only": score_items(task.metric, flipped, 2)}),
+    ]
+    for other in others:
+        with pytest.raises(BadInput, match="same"):
+            compare(a, other)
+
+
+def test_json_there_and_back() -> None:
+    a, _ = simulate(np.random.default_rng(8), (1.0, 1.0), documents=12, tasks=("x", "y"))
+    again = Evaluation.from_json(json.loads(json.dumps(a.to_json())))
+    assert again.to_json() == a.to_json()
+    shown = json.dumps(a.to_json(items=False))
+    assert "items" not in shown
+    for broken in ({}, {"tasks": []}, {"split": "s", "tasks": {"x": {"metric": "accuracy"}}}):
+        with pytest.raises(BadInput, match="not an evaluation"):
+            Evaluation.from_json(broken)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans()),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_any_items_give_ordered_bounds(rows: list[tuple[int, bool, bool, bool]]) -> None:
+    def evaluation(column: int) -> Evaluation:
+        items = tuple(
+            ItemScore(str(k), str(row[0]), int(row[1]), int(row[column]), 0.5)
+            for k, row in enumerate(rows)
+        )
+        return summarise("gate", {"t": score_items("macro_f1", items, 2)})
+
+    a, b = evaluation(2), evaluation(3)
+    difference = compare(a, b, resamples=1_000).average
+    assert -1 <= difference.low <= difference.effect <= difference.high <= 1
+    assert 0 < difference.p <= 1
+    low, high = a.average_interval
+    assert 0 <= low <= a.average <= high <= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_monotone_and_never_below_the_raw_value(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
+    assert holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
+
+
+def test_students_quantiles_are_the_tables() -> None:
+    for freedom, value in ((5, 2.571), (10, 2.228), (30, 2.042), (1e9, 1.960)):
+        assert student(0.975, freedom) == pytest.approx(value, abs=0.005)
+
+
+def test_ten_thousand_items_take_moments() -> None:
+    a, b = simulate(np.random.default_rng(9), (1.0, 1.1), documents=2_000, sentences=5)
+    started = time.process_time()
+    compare(a, b)
+    assert time.process_time() - started < 10
