@@ -20,6 +20,14 @@ from plait.hub.pointers import is_sha256
 CHUNK = 2**20
 
 
+def storage_full(what: str) -> StorageFull:
+    """Return the error for a disk without room for ``what``."""
+    return StorageFull(
+        f"There is no room left to store {what}. Free space on the hub's disk "
+        "(`plait gc` removes what nothing refers to) and try again."
+    )
+
+
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
     """Turn a full disk into `StorageFull`; other errors of the system pass."""
@@ -28,10 +36,7 @@ def storage_errors(what: str) -> Iterator[None]:
     except OSError as error:
         # libgit2's errors have no number, only the system's words.
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise StorageFull(
-                f"There is no room left to store {what}. Free space on the hub's disk "
-                "(`plait gc` removes what nothing refers to) and try again."
-            ) from error
+            raise storage_full(what) from error
         raise
 
 

@@ -21,7 +21,7 @@ import pygit2
 from pygit2.enums import ConfigLevel, FileMode, ObjectType, SortMode
 
 from plait.errors import BadInput, Conflict, EntryNotFound, PreconditionFailed, RevisionNotFound
-from plait.hub.blobs import storage_errors, sync_folder
+from plait.hub.blobs import storage_errors, storage_full, sync_folder
 from plait.hub.database import Repository
 from plait.hub.loose import WORTH_IT, seed_blobs
 from plait.hub.names import check_path, is_oid, is_ref_name, is_short_oid
@@ -31,6 +31,8 @@ from plait.hub.trees import ATTRIBUTES, build_tree, initial_attributes
 
 MAIN: Final = "refs/heads/main"
 MAX_DIFF = 2 * 2**20
+_TIGHT = 2**20
+"""Less free space than this, in bytes, is taken as the reason for an unexplained failure."""
 MAX_WALK = 2000
 """How many commits are searched for the last change of a path before it is left unknown."""
 
@@ -150,7 +152,7 @@ class GitStore:
         """
         target = self.path(repo)
         fresh = target.with_name(f"{target.name}.new")
-        with storage_errors("the repository"):
+        with self._writing("the repository"):
             shutil.rmtree(fresh, ignore_errors=True)
             git = pygit2.init_repository(str(fresh), bare=True, initial_head="main")
             for name in ("hooks", "info", "description"):
@@ -191,6 +193,18 @@ class GitStore:
             return pygit2.Repository(str(self.path(repo)))
         except (pygit2.GitError, KeyError):
             raise RevisionNotFound("The repository's files are missing from the hub.") from None
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Say when the disk is full; libgit2 itself often says only that something failed."""
+        try:
+            with storage_errors(what):
+                yield
+        except pygit2.GitError as error:
+            status = os.statvfs(self.folder)
+            if "No space left" not in str(error) and status.f_bavail * status.f_frsize >= _TIGHT:
+                raise
+            raise storage_full(what) from error
 
     @contextmanager
     def locked(self, repo: Repository | int) -> Iterator[None]:
@@ -407,7 +421,7 @@ class GitStore:
             PreconditionFailed: the ref stands for another commit.
             BadInput, EntryNotFound: an operation cannot be applied.
         """
-        with storage_errors("the commit"), self.locked(repo):
+        with self._writing("the commit"), self.locked(repo):
             git = self.open(repo)
             head = _ref_commit(git, ref)
             expected = expected or parent_oid
@@ -491,7 +505,7 @@ class GitStore:
             PreconditionFailed: it stands for another commit.
             Conflict: it exists and should not.
         """
-        with storage_errors("the ref"), self.locked(repo):
+        with self._writing("the ref"), self.locked(repo):
             git = self.open(repo)
             head = _ref_commit(git, ref)
             if expected is None and head is not None:
@@ -509,7 +523,7 @@ class GitStore:
             Conflict: it exists.
         """
         ref = f"refs/tags/{name}"
-        with storage_errors("the tag"), self.locked(repo):
+        with self._writing("the tag"), self.locked(repo):
             git = self.open(repo)
             if ref in git.references:
                 raise Conflict(f"Reference {ref} already exists")
@@ -559,7 +573,7 @@ class GitStore:
             }
             if paths:
                 return None, sorted(paths)
-        with storage_errors("the merge"):
+        with self._writing("the merge"):
             return str(index.write_tree(git)), []
 
 
