@@ -17,7 +17,7 @@ import pygit2
 from pygit2.enums import FileMode, SortMode
 from sqlalchemy import delete, func, select
 
-from plait.errors import PlaitError
+from plait.errors import Conflict, PlaitError
 from plait.hub.database import Blob, BlobGrant, BrowserSession, Discussion, Repository, now
 from plait.hub.discussions import pull_ref
 from plait.hub.facade import Hub
@@ -93,8 +93,8 @@ def _collect_blobs(hub: Hub, report: Garbage, cut: float) -> None:
                 candidates[sha256] = status.st_size
     if candidates:
         for number in _git_numbers(hub):
-            for pointer, _path in pointers(hub.git.open(number)):
-                candidates.pop(pointer.sha256, None)
+            for sha256 in _referred(hub, number):
+                candidates.pop(sha256, None)
     for sha256, size in sorted(candidates.items()):
         if not report.dry_run:
             if not hub.blobs.delete_older(sha256, cut):
@@ -106,6 +106,24 @@ def _collect_blobs(hub: Hub, report: Garbage, cut: float) -> None:
                     session.execute(delete(Blob).where(Blob.sha256 == sha256))
         report.blobs.append(sha256)
         report.blob_bytes += size
+
+
+def _referred(hub: Hub, number: int) -> set[str]:
+    """Return what a git folder refers to.
+
+    Raises:
+        Conflict: it cannot be read, so that nothing can be said to be unused.
+    """
+    try:
+        return {pointer.sha256 for pointer, _path in pointers(hub.git.open(number))}
+    except (pygit2.GitError, KeyError, ValueError, PlaitError) as error:
+        repo = hub.repositories.by_id(number)
+        if repo is None:
+            return set()
+        raise Conflict(
+            f"{repo.type} '{repo.full_name}' is damaged ({error}), so what it needs is unknown. "
+            "No blob was removed. Bring its git folder back from a copy, or delete it."
+        ) from None
 
 
 def _collect_temporary(hub: Hub, report: Garbage, cut: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from plait.errors import Conflict
 from plait.hub import AddBytes, AddPointer, Author, Delete, Repository
 from plait.hub.collect import check, collect
 from plait.hub.database import Blob, BlobGrant, BrowserSession, now
@@ -187,3 +188,15 @@ def test_a_damaged_git_object_is_found(world: World) -> None:
     (hub.git.path(repo) / "objects" / oid[:2] / oid[2:]).unlink()
     problems = [str(problem) for problem in check(hub)]
     assert problems[0].startswith("model shop/model: a git object is missing")
+
+
+def test_nothing_goes_while_a_repository_cannot_be_read(world: World) -> None:
+    hub, repo = world.hub, world.repo()
+    garbage = old_blob(world, repo, b"perhaps needed")
+    oid = hub.git.tree_of(repo, hub.git.resolve(repo))
+    (hub.git.path(repo) / "objects" / oid[:2] / oid[2:]).unlink()
+    with pytest.raises(Conflict, match="shop/model"):
+        collect(hub)
+    assert hub.blobs.exists(garbage)
+    hub.repositories.delete(world.actor("ann"), repo)
+    assert collect(hub).blobs == [garbage]
