@@ -129,6 +129,7 @@ def fuse(
         output.sync()
         report.begin("checking", output.bytes)
         outputs = output.hashes(threads, report.advance)
+        report.check()
         write_companions(output.folder, plan, ready.models, output.shards)
         inputs = {
             reference: {p.name: ready.hashes[p] for p in model.files}
@@ -244,6 +245,12 @@ class _Reporter:
     def begin(self, stage: str, total: int) -> None:
         self._stage, self._done, self._total = stage, 0, total
         self._tell()
+        self.check()
+
+    def check(self) -> None:
+        """Stop here if the caller, asked at once, says so."""
+        self._next = 0.0
+        self.advance(0)
 
     def advance(self, count: int) -> None:
         if self.cancelled():

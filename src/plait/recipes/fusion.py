@@ -162,9 +162,9 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> Fusion
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
     except yaml.YAMLError as error:
-        raise BadInput(f"{origin} is not valid YAML: {_one_line(error)}") from None
-    except (RecursionError, ValueError) as error:
-        raise BadInput(f"{origin} cannot be read as YAML: {_one_line(error)}") from None
+        raise BadInput(f"{origin} is not valid YAML: {_problem(error)}.") from None
+    except (RecursionError, ValueError):
+        raise BadInput(f"{origin} is not valid YAML: it is nested too deeply.") from None
     if not isinstance(data, Mapping):
         raise BadInput(f"{origin} is not a recipe: it must be a mapping with 'merge_method' in it.")
     return parse_recipe(data)
@@ -257,8 +257,10 @@ def _text_of(recipe: str | Path) -> tuple[str, str]:
         raise BadInput(f"The recipe {path} cannot be read: {error.strerror}.") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _problem(error: yaml.YAMLError) -> str:
+    what = getattr(error, "problem", None) or "it cannot be read"
+    mark = getattr(error, "problem_mark", None)
+    return _short(what) + (f" (line {mark.line + 1})" if mark else "")
 
 
 def _short(value: object) -> str:
@@ -276,13 +278,13 @@ def _list(value: object, where: str) -> list[Any]:
     return list(value)
 
 
-def _keys(value: object, where: str, known: tuple[str, ...], hint: str = "") -> Mapping[str, Any]:
+def _keys(value: object, where: str, known: tuple[str, ...], advice: str = "") -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadInput(f"{where} must be a mapping with {', '.join(known)}.")
     for key in value:
         if key not in known:
             raise BadInput(
-                f"{where} has an unknown key '{_short(key)}'{hint or hint(str(key), known)}"
+                f"{where} has an unknown key '{_short(key)}'{advice or hint(str(key), known)}"
             )
     return value
 
