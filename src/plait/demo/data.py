@@ -101,8 +101,8 @@ class SplitSizes(Protocol):
     """How many items of a domain go into each split, at least; whole documents are taken."""
 
     @property
-    def train(self) -> int:
-        """Items that stay with the organisation."""
+    def train(self) -> int | Mapping[str, int]:
+        """Items that stay with the organisation: one number, or one for each domain."""
 
     @property
     def validation(self) -> int:
@@ -127,14 +127,15 @@ def load_domains(size: SplitSizes, archive: Path | None = None, seed: int = 0) -
         PlaitError: if the texts cannot be fetched or are not what they should be.
     """
     archive = archive or fetch_texts()
-    wanted = {name: getattr(size, name) for name in (*HELD_OUT, "train")}
+    held_out = {split: getattr(size, split) for split in HELD_OUT}
     seen: set[str] = set()
     domains = {}
     for name, content in read_texts(archive).items():
         documents: dict[str, list[Text]] = {}
         for text in parse(content, seen):
             documents.setdefault(text.document, []).append(text)
-        splits = deal(name, documents, wanted, seed)
+        train = size.train if isinstance(size.train, int) else size.train[name]
+        splits = deal(name, documents, {**held_out, "train": train}, seed)
         domains[name] = Domain(name, SOURCES[name].description, splits)
     return domains
 

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from plait.errors import BadInput, PlaitError
 
 @dataclass(frozen=True)
 class Sizes:
-    train: int = 6
+    train: int | Mapping[str, int] = 6
     validation: int = 2
     gate: int = 3
     test: int = 4
@@ -82,6 +83,14 @@ def test_a_larger_training_split_keeps_the_held_out_ones(
     small, large = (data.load_domains(Sizes(train=n), path)["shop"].splits for n in (2, 10))
     assert {s: small[s] for s in data.HELD_OUT} == {s: large[s] for s in data.HELD_OUT}
     assert large["train"][: len(small["train"])] == small["train"]
+
+
+def test_organisations_may_have_more_or_fewer_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {"shop": 2, "cinema": 8, "press": 4, "social": 6}
+    domains = data.load_domains(Sizes(train=train), archive(tmp_path, monkeypatch))
+    assert {name: len(domain.splits["train"]) for name, domain in domains.items()} == train
 
 
 def test_neutral_and_repeated_sentences_are_dropped() -> None:
