@@ -222,7 +222,7 @@ class Builder:
 
     def _shared_classifier(self, material: Material) -> Any:
         if self._classifier is None:
-            self._classifier = load_classifier(material.base.folder)
+            self._classifier = load_classifier(material.base.folder, "The base")
         return self._classifier
 
     # -- the candidate --------------------------------------------------------------------------
@@ -260,11 +260,12 @@ class Builder:
         for place, (name, weights, files, folder) in enumerate(todo):
             low = _FUSE + span * place
             stage = f"judging {'the ' if name != 'main' else ''}{name}"
+            title = _TITLES[name].format(number=newest.number)
             self.say(low, stage)
             found[name] = tasks.measure(
                 model_key(weights, files),
-                lambda folder=folder: load_classifier(folder()),  # type: ignore[misc]
-                _TITLES[name].format(number=newest.number),
+                lambda folder=folder, title=title: load_classifier(folder(), title),  # type: ignore[misc]
+                title,
                 self._tick(low, low + span, stage),
             )
         return found
@@ -391,9 +392,10 @@ class Builder:
         return tick
 
     def _names(self, material: Material) -> named:
-        return named(
-            {model.folder: model.title for model in (*material.contributions, material.base)}
-        )
+        names: dict[Path | str, str] = {}
+        for model in (*material.contributions, material.base):
+            names[model.folder] = names[model.reference] = model.title
+        return named(names)
 
     def _main_support(self) -> dict[str, str]:
         return {

@@ -95,8 +95,9 @@ class Measurements:
         found = self.known(key)
         if found is not None:
             return found
+        predictor = model()
         try:
-            found = evaluate(model(), [loaded.task for loaded in self.tasks], self.split, tick)
+            found = evaluate(predictor, [loaded.task for loaded in self.tasks], self.split, tick)
         except Cancelled:
             raise
         except PlaitError as error:
@@ -179,8 +180,16 @@ def recipe_key(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load_classifier(folder: Path) -> Predictor:
-    """Load a text classifier; torch and transformers are imported here."""
+def load_classifier(folder: Path, title: str) -> Predictor:
+    """Load a text classifier; torch and transformers are imported here.
+
+    Raises:
+        BadInput: it is none. The sentence has ``title`` where the loader says the folder.
+    """
     from plait.evaluation import TextClassifier
 
-    return TextClassifier.load(folder)
+    try:
+        return TextClassifier.load(folder)
+    except BadInput as error:
+        told = error.message.replace(str(folder), title).replace(folder.name, title)
+        raise BadInput(told) from error

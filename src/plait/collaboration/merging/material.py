@@ -193,9 +193,9 @@ def read_config(folder: Path, title: str) -> dict[str, Any]:
 
 
 class named:  # noqa: N801 - used as a context manager, like contextlib's
-    """Put people's names for models where an engine's message has the job's folders."""
+    """Put people's names for models where an engine's message has folders or references."""
 
-    def __init__(self, names: Mapping[Path, str]) -> None:
+    def __init__(self, names: Mapping[Path | str, str]) -> None:
         self.names = names
 
     def __enter__(self) -> None:
@@ -204,9 +204,10 @@ class named:  # noqa: N801 - used as a context manager, like contextlib's
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, BadInput):
             message = error.message
-            for folder, title in self.names.items():
-                inside = re.compile(re.escape(str(folder)) + r"/([\w./-]*\w)")
-                message = inside.sub(rf"{title}'s \1", message).replace(str(folder), title)
+            # The longest first: one folder's path may begin another's.
+            for place, title in sorted(self.names.items(), key=lambda one: -len(str(one[0]))):
+                inside = re.compile(re.escape(str(place)) + r"/([\w./-]*\w)")
+                message = inside.sub(rf"{title}'s \1", message).replace(str(place), title)
             raise BadInput(message[:1].upper() + message[1:]) from None
 
 

@@ -4,35 +4,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from plait.collaboration.merging.builder import Builder, Built
 from plait.collaboration.requests import contributions
 from plait.fusion import fuse
+from plait.hub import AddBytes
 
 from . import tiny
-from .merging import Town, build_town
+from .town import Town, build_town
 
 pytestmark = pytest.mark.models
-
-
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the base and a fine-tune for each domain."""
-    folder = tmp_path_factory.mktemp("tiny")
-    base = tiny.make_base(folder / "base")
-    for name in tiny.DOMAINS:
-        tiny.fine_tune(base, folder / name, tiny.sentences(name, 200, 1))
-    return folder
-
-
-@pytest.fixture
-def town(tmp_path: Path, tiny_models: Path) -> Iterator[Town]:
-    made = build_town(tmp_path / "hub", tiny_models)
-    yield made
-    made.hub.close()
 
 
 def test_models_of_organisations_become_one(town: Town, tmp_path: Path) -> None:
@@ -108,3 +92,64 @@ def test_the_order_of_merging_gives_the_same_bytes(
     (first, recipe), (second, other) = outcomes
     assert first == second
     assert [m["parameters"] for m in recipe] == [m["parameters"] for m in other]
+
+
+def test_a_contribution_made_from_a_fused_main(town: Town) -> None:
+    """It starts a new base there; what was made from the old base is carried over."""
+    start = town.head()
+    town.propose("shop", town.models / "shop")
+    town.propose("cinema", town.models / "cinema")
+    assert town.merge(town.pulls["shop"])["status"] == "merged"
+    fused = town.head()
+    # Made from the fused main: its weights plus the press fine-tune's change.
+    folder = town.models.parent / f"{town.models.name}-press-on-fused"
+    if not folder.exists():
+        checkout = folder.with_name(folder.name + "-main")
+        town.hub.commits.materialize(town.repo, fused, checkout)
+        tiny.fine_tune(checkout, folder, tiny.sentences("press", 200, 1))
+    town.propose("press", folder)
+    assert town.merge(town.pulls["cinema"])["status"] == "merged"
+    state = town.merge(town.pulls["press"])
+    assert state["status"] == "merged", town.said(town.pulls["press"])[-1]
+    lineage = town.lineage()
+    assert lineage.base.revision == fused
+    made = {one.number: one.base for one in lineage.contributions}
+    carried = made[town.pulls["cinema"].number]
+    assert carried is not None
+    assert carried.revision == start
+    assert made[town.pulls["press"].number] is None
+    assert town.pulls["shop"].number not in made  # part of the base now
+    scores = {row["name"]: row["scores"]["candidate"] for row in state["report"]["tasks"]}
+    assert min(scores.values()) > 0.75
+
+
+def test_text_and_weights_in_one_pull_request(town: Town) -> None:
+    pull = town.propose(
+        "shop",
+        town.models / "shop",
+        AddBytes("docs/shop.md", b"About shops.\n"),
+        AddBytes("extra.bin", b"\x80\x02pickle"),
+    )
+    town.commit(AddBytes("docs/main.md", b"About main.\n"))
+    assert town.merge(pull)["status"] == "merged"
+    names = {e.path for e in town.hub.git.tree(town.repo, town.head(), recursive=True)}
+    assert {"docs/shop.md", "docs/main.md", "lineage.json", "plait_fusion.yaml"} <= names
+    assert "extra.bin" not in names
+    assert any("`extra.bin`" in text for text in town.said(pull))
+
+
+def test_main_may_move_while_a_merge_runs(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull = town.propose("shop", town.models / "shop")
+    landing = Builder.land
+    moves = []
+
+    def land(builder: Builder, built: Built) -> str:
+        if not moves:
+            moves.append(town.commit(AddBytes("moved.txt", b"x")))
+        return landing(builder, built)
+
+    monkeypatch.setattr(Builder, "land", land)
+    assert town.merge(pull)["status"] == "merged"
+    info = town.hub.git.commit_info(town.repo, town.head())
+    assert info.parents[0] == moves[0]
+    assert town.hub.git.read(town.repo, town.head(), "moved.txt") == b"x"
