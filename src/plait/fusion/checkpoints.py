@@ -99,6 +99,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         wanted = None
     if not files:
         raise BadInput(_nothing_to_read(folder))
+    if (folder / "adapter_config.json").is_file() and files[0].name.startswith("adapter"):
+        raise BadInput(
+            f"{folder} is an adapter (LoRA), not a whole model; merge it into its base first, "
+            "with peft's merge_and_unload()."
+        )
     stamps = {path: _stamp(path) for path in files}
     tensors: dict[str, Entry] = {}
     for path in files:

@@ -8,6 +8,7 @@ and software makes only the parts that are not in it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import Conflict, PlaitError
+from plait.errors import Conflict, StorageFull
 from plait.fusion.checkpoints import hash_files
 from plait.fusion.engine import SEGMENT
 from plait.fusion.numbers import STORAGE, Array
@@ -132,11 +133,8 @@ class Output:
         (self.folder / JOURNAL).unlink()
         _sync_path(self.folder)
         if self.out.exists() and overwrite and any(self.out.iterdir()):
-            old = self.out.parent / f".{self.out.name}.replaced"
-            shutil.rmtree(old, ignore_errors=True)
-            self.out.rename(old)
-            self.folder.rename(self.out)
-            shutil.rmtree(old, ignore_errors=True)
+            _exchange(self.folder, self.out)
+            shutil.rmtree(self.folder, ignore_errors=True)
         else:
             try:
                 self.folder.rename(self.out)
@@ -175,9 +173,11 @@ class Output:
             try:
                 os.posix_fallocate(descriptor, 0, size)
             except OSError as error:
-                raise PlaitError(
-                    f"There is no room for {self.out} ({size:,} bytes): {error.strerror}."
-                ) from None
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise StorageFull(
+                        f"There is no room for {self.out} ({size:,} bytes): {error.strerror}."
+                    ) from None
+                # a file system that cannot reserve space says so when it is written to
         os.pwrite(descriptor, header, 0)
         self.bytes += size
         for job in jobs:
@@ -210,6 +210,23 @@ class Output:
             _guard_path(self.folder).unlink()
             os.close(self._guard)
             self._guard = -1
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders, in one step where the system can."""
+    import ctypes
+
+    at_cwd, swap = -100, 2
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+        if call(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0:
+            return
+    except (AttributeError, OSError):
+        pass
+    aside = one.with_name(f"{one.name}.aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
 
 
 def _guard_path(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from plait.errors import BadInput, MissingExtra
+from plait.errors import BadInput
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?(@[\w./-]{1,255})?")
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -23,10 +23,8 @@ def resolve_model(reference: str) -> Path:
         return folder
     if not _REPOSITORY.fullmatch(reference) or ".." in reference:
         raise BadInput(f"There is no model folder '{reference}'.")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "hub") from None
+    from huggingface_hub import snapshot_download
+
     name, _, revision = reference.partition("@")
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
