@@ -105,6 +105,8 @@ class MergeView:
     elapsed: str
     cpu: str
     contributions: int
+    level: str
+    """The intervals' confidence level."""
     notes: tuple[str, ...]
     credit_exact: bool
     job: int | None
@@ -158,6 +160,7 @@ def merge_view(report: Mapping[str, Any], t: Translator, repository_url: str) ->
         contributions=sum(
             1 for item in report.get("inputs") or () if item.get("role") == "contribution"
         ),
+        level=f"{100 * (report.get('gate') or {}).get('confidence', 0.95):.4g}%",
         notes=tuple(str(note) for note in report.get("notes") or ()),
         credit_exact=credit.get("exact", True),
         job=report.get("job"),

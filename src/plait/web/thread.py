@@ -92,8 +92,8 @@ def _event(at: Here, event: DiscussionEvent) -> ShownEvent | None:
         html = markdown.render(raw, markdown.repository_links(at.view.url, "main"), top=3)
         attached = data.get("plait")
         # Only what the hub itself attached counts; nobody can post a verdict.
-        own = event.author_id is None and isinstance(attached, dict)
-        verdict = attached.get("verdict") if own else None
+        own = attached if event.author_id is None and isinstance(attached, dict) else {}
+        verdict = own.get("verdict")
         return ShownEvent(
             event.id,
             "comment",
