@@ -77,7 +77,8 @@ def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> G
         if hub.git.exists(repo) and hub.git.head(repo) != repo.head:
             report.refreshed.append(repo.full_name)
             if not dry_run:
-                hub.repositories.refresh(repo)
+                with suppress(PlaitError):  # It may have been deleted in the meantime.
+                    hub.repositories.refresh(repo)
     report.seconds = time.monotonic() - started
     return report
 
@@ -127,17 +128,26 @@ def _referred(hub: Hub, number: int) -> set[str]:
 
 
 def _collect_temporary(hub: Hub, report: Garbage, cut: float) -> None:
-    folders = [hub.settings.temporary_dir]
+    found = _entries(hub.settings.temporary_dir, "*")
     for number in _git_numbers(hub):
-        folders.extend((hub.git.path(number) / "objects").glob("??"))
-        folders.append(hub.git.path(number) / "objects")
-    for folder in folders:
-        pattern = "*" if folder == hub.settings.temporary_dir else "tmp_object_*"
-        for entry in sorted(folder.glob(pattern)):
-            if _older(entry, cut):
-                report.temporary.append(str(entry.relative_to(hub.settings.dir)))
-                if not report.dry_run:
-                    _remove(entry)
+        for folder in (
+            hub.git.path(number) / "objects",
+            *_entries(hub.git.path(number), "objects/??"),
+        ):
+            found += _entries(folder, "tmp_object_*")
+    for entry in found:
+        if _older(entry, cut):
+            report.temporary.append(str(entry.relative_to(hub.settings.dir)))
+            if not report.dry_run:
+                _remove(entry)
+
+
+def _entries(folder: Path, pattern: str) -> list[Path]:
+    """List what matches in a folder that somebody may be removing at this moment."""
+    try:
+        return sorted(folder.glob(pattern))
+    except FileNotFoundError:
+        return []
 
 
 def _collect_git(hub: Hub, report: Garbage, cut: float) -> None:

@@ -112,6 +112,9 @@ class Hub:
         """
         try:
             with (self._write if write else self._read).begin() as session:
+                if write:
+                    # A session begins with its first statement; the lock is wanted now.
+                    session.connection()
                 yield session
         except OperationalError as error:
             if "disk is full" in str(error.orig):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,22 @@ def test_a_failed_block_writes_nothing(hub: Hub) -> None:
         raise ZeroDivisionError
     with hub.session() as session:
         assert session.query(BlobGrant).count() == 0
+
+
+def test_a_writing_block_is_alone_from_its_start(hub: Hub) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with hub.session(write=True):
+            order.append("second begins")
+
+    with hub.session(write=True):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(timeout=0.3)
+        order.append("first ends")
+    thread.join()
+    assert order == ["first ends", "second begins"]
 
 
 def test_bytes_that_are_not_stored_cannot_be_granted(world: World) -> None:
