@@ -24,6 +24,8 @@ _SAME_CONFIG = (
     "head_dim",
     "hidden_act",
 )
+# mergekit's choice of how to store masks; many recipes have it, and no number depends on it
+_NO_MATTER = "int8_mask"
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ def _check_parameters(recipe: FusionRecipe, method: Method) -> None:
         everywhere += [part.parameters, *(s.parameters for s in part.sources)]
     for parameters in everywhere:
         for name in parameters:
-            if name not in known:
+            if name not in known and name != _NO_MATTER:
                 raise BadInput(
                     f"The method '{method.name}' has no parameter '{name[:60]}'"
                     f"{hint(name, known)} "

@@ -115,6 +115,13 @@ class TestParameters:
         with pytest.raises(BadInput, match="needs exactly 1 model"):
             list(fused_tensors(data))
 
+    def test_how_masks_are_stored_does_not_matter(self, family: Family) -> None:
+        folders = family(1)
+        plain = dict(fused_tensors(recipe(folders)))
+        data = recipe(folders) | {"parameters": {"int8_mask": True}}
+        for name, values in fused_tensors(data):
+            np.testing.assert_array_equal(values, plain[name])
+
     def test_a_model_named_twice(self, family: Family) -> None:
         data = recipe(family(1))
         data["models"] *= 2

@@ -124,7 +124,6 @@ LAMBDA = Parameter("lambda", 1.0, "factor on the sum of all changes", low=-1e6, 
 DENSITY = Parameter(
     "density", 1.0, "share of a model's changes that is kept", per_model=True, low=0.0, high=1.0
 )
-MASK = Parameter("int8_mask", False, "accepted for mergekit's sake; changes no number")
 
 
 def normalize(default: bool) -> Parameter:
