@@ -412,6 +412,8 @@ def _end(job: Job, state: str, *, error: str) -> None:
 
 
 def _write(session: Session, job_id: int, text: str) -> None:
+    if session.get(Job, job_id) is None:
+        return  # its repository was deleted, and the job with it
     count = session.scalar(select(func.count()).where(JobLine.job_id == job_id)) or 0
     if count < MAX_LINES:
         session.add(JobLine(job_id=job_id, text=text[:MAX_LINE]))

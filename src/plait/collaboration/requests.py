@@ -94,9 +94,11 @@ def contributions(hub: Hub, repo: Repository) -> tuple[Contribution, ...]:
 
 
 def merge_state(hub: Hub, repo: Repository, discussion: Discussion) -> dict[str, Any]:
-    """Return what a client that waits for a merge asks: status, newest job, newest report."""
+    """Return what a client that waits for a merge asks: status, newest job, and its report."""
     job = jobs.latest(hub, discussion.id)
     report = events.latest_report(hub, discussion.id)
+    if report is not None and job is not None and report["job"] != job.id:
+        report = None  # an earlier attempt's; the newest has not come so far
     return {
         "status": discussion.status,
         "mergeCommitId": discussion.merge_commit,

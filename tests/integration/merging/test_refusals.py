@@ -163,6 +163,7 @@ def test_what_makes_the_model_worse_does_not_land(town: Town, tmp_path: Path) ->
     again = request_merge(town.hub, town.owner, town.repo, town.pulls["cinema"])
     assert again.job is not None
     assert again.job.id != state["job"]["id"]
+    assert town.state(town.pulls["cinema"])["report"] is None
 
 
 def test_too_few_items_are_a_verdict_of_their_own(tmp_path: Path, tiny_models: Path) -> None:

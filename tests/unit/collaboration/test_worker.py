@@ -11,9 +11,11 @@ import pytest
 
 from plait.collaboration import jobs
 from plait.collaboration.worker import Handler, JobContext, Worker
-from plait.errors import BadInput
+from plait.errors import BadInput, NotFound
 from plait.hub import Hub
 from plait.hub.database import Job
+
+from .conftest import Place
 
 Run = Callable[[JobContext], dict[str, Any] | None]
 
@@ -175,6 +177,19 @@ def test_a_job_that_is_given_up_is_told(hub: Hub) -> None:
     assert not worker(hub, lambda context: None, told).run_once()
     assert jobs.get(hub, job.id).state == "failed"
     assert len(told.reasons) == 1
+
+
+def test_a_repository_may_be_deleted_under_its_job(place: Place) -> None:
+    job = jobs.enqueue(place.hub, "test", {}, repo=place.repo.id)
+
+    def run(context: JobContext) -> None:
+        place.hub.repositories.delete(place.owner, place.repo)
+        raise ValueError("the files are gone")
+
+    assert worker(place.hub, run).run_once()
+    with pytest.raises(NotFound):
+        jobs.get(place.hub, job.id)
+    jobs.log(place.hub, job.id, "nobody reads this")
 
 
 def test_folders_that_a_crash_left_are_removed(hub: Hub) -> None:

@@ -99,6 +99,8 @@ class Builder:
         verdict = judge_candidate(
             models["candidate"], models["main"], self.project.gate, self.project.tasks
         )
+        # The next merge asks for this fusion again, as a subset of its own contributions.
+        judged.remember(self._recipe_key(material, recipe), models["candidate"])
         credits = self.credit(material, candidate, judged, models)
         self.say(_CREDIT, "comparing layers")
         made = self.describe(material, candidate, recipe, found, models, verdict, credits, result)
@@ -198,12 +200,7 @@ class Builder:
         tick: Tick | None,
     ) -> Evaluation:
         """Score what a recipe fuses, in memory; what is known is not fused again."""
-        inputs = {
-            model.reference: self._identity(material, model)
-            for model in (material.base, *material.contributions)
-            if model is material.base or model.reference in _named_models(recipe)
-        }
-        key = recipe_key(recipe, inputs, self.support)
+        key = self._recipe_key(material, recipe)
 
         def make() -> Any:
             classifier = self._shared_classifier(material)
@@ -212,6 +209,14 @@ class Builder:
             return classifier
 
         return tasks.measure(key, make, "The fused model", tick)
+
+    def _recipe_key(self, material: Material, recipe: Mapping[str, Any]) -> str:
+        inputs = {
+            model.reference: self._identity(material, model)
+            for model in (material.base, *material.contributions)
+            if model is material.base or model.reference in _named_models(recipe)
+        }
+        return recipe_key(recipe, inputs, self.support)
 
     def _identity(self, material: Material, model: Model) -> Mapping[str, str]:
         """Return a model's hashes; for one carried over to another base, of all it is made of."""

@@ -106,6 +106,12 @@ class Measurements:
         self._keep(key, found)
         return found
 
+    def remember(self, key: str, found: Evaluation) -> None:
+        """Keep results under another key of the same model."""
+        if self.known(key) is None:
+            self._memory[key] = found
+            self._keep(key, found)
+
     def scores(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the score by task."""
         return {name: result.score for name, result in evaluation.tasks.items()}
