@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,7 @@ from plait.errors import PlaitError
 from plait.hub import Hub
 from plait.web import discussions, jobs, lineage, pulls, repositories, signing
 from plait.web import files as file_pages
-from plait.web.session import HEADERS
+from plait.web.session import HEADERS, local_address
 from plait.web.visit import Pages, visit_of
 
 log = logging.getLogger("plait.web")
@@ -33,6 +34,11 @@ _STATIC = {
 
 class PageRoute(APIRoute):
     """A route whose errors are pages for people, and whose answers carry the pages' headers."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if self.methods and "GET" in self.methods:
+            self.methods.add("HEAD")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler."""
@@ -66,7 +72,22 @@ def error_page(request: Request, status: int, message: str) -> Response:
     if status == 404 or not message:
         tag = None
         message = visit.t("error.404_line" if status == 404 else "error.500_line")
-    return visit.render("error.html", code=status, status=status, message=message, message_lang=tag)
+    return visit.render(
+        "error.html",
+        code=status,
+        status=status,
+        message=message,
+        message_lang=tag,
+        back=_came_from(request) if request.method == "POST" else None,
+    )
+
+
+def _came_from(request: Request) -> str | None:
+    """Return the page of this hub on which a form was sent, if the browser says so."""
+    address = urlsplit(request.headers.get("referer", ""))
+    if not address.path or address.netloc != request.headers.get("host", ""):
+        return None
+    return local_address(address.path)
 
 
 @cache

@@ -115,7 +115,7 @@ def graph(at: Here, states: list[State], t: Translator) -> str:
     now = states[-1].lineage
     nodes = [_base_node(at, now, t)]
     edges = []
-    for one in now.contributions:
+    for one in sorted(now.contributions, key=lambda one: one.number):
         nodes.append(
             Node(
                 f"c{one.number}",
@@ -187,7 +187,7 @@ def table(at: Here, states: list[State], t: Translator) -> list[LineageRow]:
             _origin_link(at, now),
         )
     ]  # fmt: skip
-    for one in now.contributions:
+    for one in sorted(now.contributions, key=lambda one: one.number):
         rows.append(
             LineageRow(
                 f"{t('lineage.contribution')} #{one.number}",
@@ -203,7 +203,7 @@ def table(at: Here, states: list[State], t: Translator) -> list[LineageRow]:
         rows.append(
             LineageRow(
                 _state_name(state, t),
-                at.view.full_name,
+                state.commit.author,
                 state.commit.oid,
                 "",
                 "",

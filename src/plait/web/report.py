@@ -185,7 +185,8 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
     difference = task.get("difference") or {}
     verdict = VERDICTS.get(task.get("verdict", ""), "unsure")
     count = t.count("report.items", int(task["n"])) if task.get("n") else ""
-    if task.get("groups"):
+    # Where every item is a group of its own, saying so again tells nothing.
+    if task.get("groups") and task["groups"] != task["n"]:
         count = t("report.items_in_groups", n=task["n"], groups=task["groups"])
     note = str(task.get("note") or "")
     if difference.get("needed"):

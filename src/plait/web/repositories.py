@@ -19,6 +19,7 @@ from plait.hub import Repository
 from plait.web import markdown
 from plait.web.figures import percent
 from plait.web.here import At, Here
+from plait.web.language import Translator
 from plait.web.visit import Visit, Visitor, repository_url
 
 PAGE = 24
@@ -188,7 +189,7 @@ def card(at: At) -> Response:
         else None,
         card_cut=len(text) > len(shown),
         facts=_facts(visit, at.record.card),
-        results=_results(at.record.card),
+        results=_results(at.record.card, visit.t),
         endpoint=hub.settings.url,
         use=_use(at),
         latest=latest[0] if latest else None,
@@ -246,7 +247,7 @@ def _tag_list(tag: str) -> str:
     return f"/?{urlencode({'filter': tag})}"
 
 
-def _results(card: Mapping[str, Any]) -> list[dict[str, str]]:
+def _results(card: Mapping[str, Any], t: Translator) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for model in _mappings(card.get("model-index")):
         for result in _mappings(model.get("results")):
@@ -258,7 +259,9 @@ def _results(card: Mapping[str, Any]) -> list[dict[str, str]]:
                     rows.append(
                         {
                             "dataset": str(name or "")[:120],
-                            "metric": str(metric.get("name") or metric.get("type") or "")[:80],
+                            "metric": t.known(
+                                "metric", str(metric.get("name") or metric.get("type") or "")[:80]
+                            ),
                             "value": percent(value) if 0 <= value <= 1 else f"{value:.4g}",
                         }
                     )

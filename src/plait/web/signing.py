@@ -34,7 +34,7 @@ def sign_in(visit: Visitor, form: Form) -> Response:
         max_age=visit.hub.settings.session_ttl,
         httponly=True,
         samesite="lax",
-        secure=visit.request.url.scheme == "https",
+        secure=visit.is_secure,
     )
     return response
 

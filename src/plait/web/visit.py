@@ -60,6 +60,11 @@ class Visit:
         query = self.request.url.query
         return quote(self.request.url.path) + (f"?{query}" if query else "")
 
+    @property
+    def is_secure(self) -> bool:
+        """Tell whether browsers reach this hub over TLS, perhaps through a proxy."""
+        return "https" in (self.request.url.scheme, self.hub.settings.url.split(":", 1)[0])
+
     def repository(
         self, repo_type: str, ns: str, name: str, action: Action = "repo.read"
     ) -> Repository:
@@ -97,7 +102,7 @@ class Visit:
         if self.request.query_params.get("lang") in language.LANGUAGES:
             response.set_cookie(
                 language.COOKIE, self.t.language, max_age=365 * 86400, samesite="lax",
-                secure=self.request.url.scheme == "https",
+                secure=self.is_secure,
             )  # fmt: skip
         return response
 

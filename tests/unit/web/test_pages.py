@@ -358,3 +358,18 @@ def test_styles_may_be_kept_for_ever_under_their_version(browser: Browser) -> No
     again = client.get(link[1], headers={"If-None-Match": kept.headers["etag"]})
     assert again.status_code == 304
     assert client.get("/static/plait.css").headers["cache-control"] == "no-cache"
+
+
+def test_a_refused_form_leads_back_to_its_page(gallery: Gallery, browser: Browser) -> None:
+    address = f"{BASE}/discussions/{gallery.numbers['draft']}"
+    client = browser("commons-user")
+    refused = client.post(f"{address}/merge", headers={"Referer": f"http://hub.test{address}"})
+    assert refused.status_code == 400 and "is a draft" in refused.text
+    assert f'href="{address}">Back</a>' in refused.text
+    elsewhere = client.post(f"{address}/merge", headers={"Referer": "https://evil.test/x"})
+    assert "Back</a>" not in elsewhere.text
+
+
+def test_programs_may_ask_for_the_head_of_a_page(browser: Browser) -> None:
+    answer = browser(None).head(BASE)
+    assert answer.status_code == 200 and answer.text == ""
