@@ -23,6 +23,8 @@ def live_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHub]:
             yield LiveHub(server, hub, tmp_path_factory.mktemp("homes"))
     finally:
         server.stop()
+    broken = [line for line in server.lines if "Traceback" in line or "rror" in line]
+    assert not broken, "".join(server.lines)[-4000:]
 
 
 @pytest.fixture

@@ -57,15 +57,18 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
-        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         request_id = request.scope.get("plait.request_id", "")
-        return answer(
+        log.error("%s: %s %s failed", request_id, request.method, request.url.path, exc_info=error)
+        found = answer(
             request,
             PlaitError(
-                "Something broke inside the hub. Ask its operator to look into the log"
-                + (f" ({request_id})." if request_id else ".")
+                "Something broke inside the hub. Ask its operator to look into the log "
+                f"({request_id})."
             ),
         )
+        # This answer is made outside the middleware that would add the header.
+        found.headers["X-Request-Id"] = request_id
+        return found
 
 
 def _anonymous(request: Request) -> bool:

@@ -40,7 +40,10 @@ def whoami(request: Request, hub: HubOf, user: User) -> dict[str, Any]:
         "orgs": organizations,
         "auth": {
             "type": "access_token",
-            "accessToken": {"displayName": request.state.token_name, "role": user.scope},
+            "accessToken": {
+                "displayName": getattr(request.state, "token_name", "browser"),
+                "role": user.scope,
+            },
         },
     }
 
