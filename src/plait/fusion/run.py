@@ -103,6 +103,7 @@ def fuse(
     out = Path(out)
     parsed = load_recipe(recipe)
     _check_out(out, overwrite)
+    out = out.resolve()
     folders = _resolve_all(parsed, resolve)
     for folder in folders.values():
         if same_folder(folder, out):

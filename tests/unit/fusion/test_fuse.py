@@ -68,6 +68,28 @@ def test_the_safetensors_library_reads_it(family: Family, tmp_path: Path) -> Non
         np.testing.assert_array_equal(made[name], values)
 
 
+def test_empty_tensors_and_single_numbers(tmp_path: Path) -> None:
+    shapes = {"none": (0, 3), "one": (), "few": (2, 1)}
+    folders = {
+        n: write_model(tmp_path / n, {k: np.full(s, v, np.float32) for k, s in shapes.items()})
+        for n, v in (("base", 1), ("a", 2))
+    }
+    for method in ("task_arithmetic", "ties", "dare_ties"):
+        data = recipe(folders, method)
+        fuse(data, tmp_path / method)
+        made = read_safetensors(tmp_path / method / "model.safetensors")
+        assert {n: v.shape for n, v in made.items()} == shapes
+        assert made["one"] == dict(fused_tensors(data))["one"]
+    assert made["one"] == pytest.approx(1.3)
+
+
+def test_an_output_given_by_a_crooked_path(family: Family, tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    result = fuse(recipe(family()), tmp_path / "inside" / ".." / "out")
+    assert result.out == tmp_path / "out"
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
 def test_only_some_tensors(family: Family) -> None:
     data = recipe(family())
     every = [n for n, _ in fused_tensors(data)]
