@@ -93,10 +93,11 @@ def judge(comparison: Comparison, gate: GateSpec, tasks: Sequence[TaskSpec]) -> 
         zip(deciding, holm([comparison.tasks[name].p for name in deciding]), strict=True)
     )
     alpha = 1 - comparison.confidence
-    judged = {
-        name: _judge_task(spec, comparison.tasks.get(name), p_values.get(name, 1.0), alpha)
-        for name, spec in specs.items()
-    }
+    judged = {}
+    for name, spec in specs.items():
+        difference = comparison.tasks.get(name)
+        alone = 1.0 if difference is None else difference.p
+        judged[name] = _judge_task(spec, difference, p_values.get(name, alone), alpha)
     average = _judge_average(comparison.average, gate, alpha)
     counted = [judged[name] for name, spec in specs.items() if spec.role != "watched"]
     verdict, reason = _overall(counted, average)
@@ -163,7 +164,8 @@ def _judge_average(difference: Difference, gate: GateSpec, alpha: float) -> Task
             needed,
         )
     if effect < gate.minimum_gain:
-        return told(UNDECIDED, f"{shown}; at least {_points(gate.minimum_gain)} is asked for.")
+        least = f"at least {_points(gate.minimum_gain)}" if gate.minimum_gain else "no loss"
+        return told(UNDECIDED, f"{shown}, and {least} is asked for.")
     return told(PASSES, f"{shown} (at {sure} confidence by {_points(difference.lower)} or more).")
 
 

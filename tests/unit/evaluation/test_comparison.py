@@ -78,7 +78,7 @@ def test_equal_models_are_seldom_called_worse_however_many_tasks() -> None:
 
 
 def test_pairing_tells_apart_what_two_intervals_cannot() -> None:
-    a, b = simulate(np.random.default_rng(3), (1.75, 1.5), documents=300, spread=0.3)
+    a, b = simulate(np.random.default_rng(3), (1.7, 1.55), documents=300, spread=0.3)
     difference = compare(a, b).average
     assert difference.low > 0
     assert a.average_interval[0] < b.average_interval[1]
@@ -93,7 +93,7 @@ def test_the_sign_follows_the_order() -> None:
         assert difference.low < difference.lower < difference.effect
         assert difference.effect < difference.upper < difference.high
         assert difference.p <= difference.p_adjusted <= 2 * difference.p
-        assert difference.low == pytest.approx(-back.tasks[name].high)
+        assert difference.low == pytest.approx(-back.tasks[name].high, abs=0.005)
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_else_is_measured() -> None:
