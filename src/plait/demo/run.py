@@ -330,6 +330,7 @@ def measure(demo: Demo) -> None:
 
     from plait.evaluation import (
         OutputEnsemble,
+        Remembered,
         TextClassifier,
         compare,
         evaluate,
@@ -352,10 +353,10 @@ def measure(demo: Demo) -> None:
                 member.dataset, repo_type="dataset", endpoint=demo.url, token=member.token
             )
             tasks.append(load_task(specs[member.name], Path(folder), "test"))
-        singles: list[TextClassifier] = []
+        singles: list[Remembered] = []
         for name, kind, revision in revisions:
             folder = snapshot_download(MODEL, revision=revision, endpoint=demo.url, token=False)
-            classifier = TextClassifier.load(Path(folder))
+            classifier = Remembered(TextClassifier.load(Path(folder)))
             demo.report.models.append(Measured(name, kind, evaluate(classifier, tasks, "test")))
             if kind == "single":
                 singles.append(classifier)

@@ -6,7 +6,7 @@ Importing this needs numpy alone; torch and transformers are imported when a mod
 
 from __future__ import annotations
 
-from plait.evaluation.classifier import OutputEnsemble, Predictor, TextClassifier
+from plait.evaluation.classifier import OutputEnsemble, Predictor, Remembered, TextClassifier
 from plait.evaluation.comparison import Comparison, Difference, compare
 from plait.evaluation.folders import evaluate_folder
 from plait.evaluation.results import Evaluation, ItemScore, TaskResult, evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "Judgement",
     "OutputEnsemble",
     "Predictor",
+    "Remembered",
     "Task",
     "TaskJudgement",
     "TaskResult",

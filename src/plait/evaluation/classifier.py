@@ -133,6 +133,25 @@ class TextClassifier:
         return [list(ids) for ids in encoded["input_ids"]]
 
 
+class Remembered:
+    """A model that runs once over the same texts, for use alone and in an ensemble."""
+
+    def __init__(self, model: Predictor) -> None:
+        self.labels: tuple[str, ...] = model.labels
+        self._model = model
+        self._texts: tuple[str, ...] | None = None
+        self._found: Probabilities | None = None
+
+    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [texts, classes], the last ones again if the texts are the same."""
+        if self._found is None or self._texts != tuple(texts):
+            self._found = self._model.predict(texts, progress)
+            self._texts = tuple(texts)
+        elif progress is not None:
+            progress(len(texts), len(texts))
+        return self._found.copy()
+
+
 class OutputEnsemble:
     """Several models over one label space; their probabilities are averaged with weights."""
 

@@ -15,6 +15,7 @@ from plait.errors import BadInput, PlaitError
 from plait.evaluation import (
     Item,
     OutputEnsemble,
+    Remembered,
     Task,
     TextClassifier,
     evaluate,
@@ -73,6 +74,25 @@ def test_an_ensemble_averages_by_label_and_weight() -> None:
     got = both.predict(["x"], lambda done, total: seen.append((done, total)))
     assert got[0] == pytest.approx([0.75 * 0.8 + 0.25 * 0.6, 0.75 * 0.2 + 0.25 * 0.4])
     assert got.dtype == np.float32
+
+
+def test_a_remembered_model_runs_once_over_the_same_texts() -> None:
+    runs: list[int] = []
+
+    class Counting(Fixed):
+        def predict(self, texts: Sequence[str], progress: object = None) -> np.ndarray:
+            runs.append(len(texts))
+            return super().predict(texts)
+
+    model = Remembered(Counting([[0.8, 0.2], [0.4, 0.6]]))
+    seen: list[tuple[int, int]] = []
+    first = model.predict(["a", "b"])
+    first[:] = 0
+    again = model.predict(["a", "b"], lambda done, total: seen.append((done, total)))
+    assert again.tolist() == pytest.approx(np.array([[0.8, 0.2], [0.4, 0.6]]))
+    assert (runs, seen) == ([2], [(2, 2)])
+    model.predict(["a"])
+    assert runs == [2, 1]
 
 
 @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [1, float("nan")]])
