@@ -19,11 +19,16 @@ _SHAPE_PATHS = {
     "diamond": "M0 -6.5L6.5 0L0 6.5L-6.5 0Z",
 }
 
+_MARGIN = 20
+"""Pixels around a picture in a file of its own."""
+
 _STANDALONE_STYLE = """
 svg{--ink:#22201c;--muted:#615c52;--rule:#ddd7ca;--k0:#6f6a60;--k1:#9a5b00;--k2:#a03a2e;
 --k3:#2b4c9b;background:#fff;color:var(--ink);font:13px system-ui,sans-serif}
 text{fill:var(--ink)}.muted{fill:var(--muted)}.strong{font-weight:600}
 .rule{stroke:var(--rule);fill:none}.axis{stroke:var(--muted)}.step{stroke:var(--k3);fill:none}
+.head{fill:var(--muted)}.ring{stroke:var(--k3)}.mark.k0{fill:#fff;stroke-width:2}
+.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}
 .edge{stroke:var(--muted);fill:none}.box{fill:#fff;stroke:var(--muted)}
 .k0{fill:var(--k0);stroke:var(--k0)}.k1{fill:var(--k1);stroke:var(--k1)}
 .k2{fill:var(--k2);stroke:var(--k2)}.k3{fill:var(--k3);stroke:var(--k3)}
@@ -103,7 +108,15 @@ def frame(
 
 
 def standalone(picture: str, width: int = 760) -> str:
-    """Turn a picture into a file of its own: fixed width and its own colours."""
+    """Turn a picture into a file of its own: fixed width, a margin, and its own colours."""
     opened, rest = picture.split(">", 1)
-    opened = opened.replace('width="100%"', f'width="{width}"')
-    return f"{opened}><style>{_STANDALONE_STYLE.strip()}</style>{rest}\n"
+    opened = opened.replace('width="100%"', f'width="{width - 2 * _MARGIN}"')
+    own = re.search(r'width="([\d.]+)" height="([\d.]+)"', opened)
+    assert own is not None, "frame and layered_graph write both"
+    outer_width = float(own[1]) + 2 * _MARGIN
+    outer_height = float(own[2]) + 2 * _MARGIN
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{number(outer_width)}" '
+        f'height="{number(outer_height)}"><style>{_STANDALONE_STYLE.strip()}</style>'
+        f'{opened} x="{_MARGIN}" y="{_MARGIN}">{rest}</svg>\n'
+    )

@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 
 from plait.collaboration import events as merge_events
 from plait.collaboration import jobs
-from plait.collaboration.merging.changes import driver_of
-from plait.collaboration.requests import request_merge
+from plait.collaboration.merging.changes import Sides, driver_of
+from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
 from plait.hub import Change, Discussion
 from plait.hub.discussions import pull_ref
@@ -61,7 +61,7 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     if fork and head:
         changes = git.changed_paths(at.record, fork, head)
         patch = git.diff(at.record, fork, head)
-    weights = _changes_weights(at, changes)
+    weights = _is_fused(at, discussion, fork, head, changes)
     return visit.render(
         "pull.html",
         repo=at.view,
@@ -72,6 +72,7 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         banner=banner(visit.t, discussion.status, report, job, weights=weights),
         landed=discussion.merge_commit,
         weights=weights,
+        earlier=bool(report and job and report.job != job.id),
         head=head,
         stale=bool(report and report.head and head and report.head != head),
         diff_open=not weights and len(patch) < 20_000,
@@ -79,10 +80,18 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     )
 
 
-def _changes_weights(at: Here, changes: Sequence[Change]) -> bool:
-    return at.view.type == "model" and any(
+def _is_fused(
+    at: Here, discussion: Discussion, fork: str | None, head: str | None, changes: Sequence[Change]
+) -> bool:
+    """Tell whether merging means fusing and judging, or is git's work alone."""
+    weights = at.view.type == "model" and any(
         driver_of(change.path) in ("weights", "pickle") for change in changes
     )
+    target = at.visit.hub.git.head(at.record, discussion.base_ref)
+    if not weights or discussion.merge_commit or not (fork and head and target):
+        return weights
+    sides = Sides(at.visit.hub, at.record, fork, target, head)
+    return needs_fusion(sides, [change.path for change in changes])
 
 
 def _ends(at: Here, discussion: Discussion) -> tuple[str | None, str | None]:
@@ -104,9 +113,12 @@ def banner(
     """Say in a word and a sentence how a pull request stands."""
     if job is not None and job.live:
         return Banner("running", "running", t("banner.running"), t("banner.running_line"))
-    newer = job is not None and report is not None and report.job != job.id
-    if job is not None and job.state == "failed" and status == "open" and (newer or not report):
-        return Banner("failed", "failed", t("banner.failed"), t("banner.unchanged"), job.error)
+    newer = job is not None and (report is None or report.job != job.id)
+    if job is not None and newer and status in ("open", "draft"):
+        if job.state == "failed":
+            return Banner("failed", "failed", t("banner.failed"), t("banner.unchanged"), job.error)
+        if job.state == "cancelled":
+            return Banner("closed", "closed", t("banner.cancelled"), t("banner.unchanged"))
     if report is not None and (report.landed or report.verdict != "passes" or status == "merged"):
         after = "" if report.landed else t("banner.not_landed")
         return Banner(report.verdict, report.verdict, report.verdict_word, after, report.reason)
@@ -114,8 +126,6 @@ def banner(
         return Banner("merged", "merged", t("banner.merged"), t("banner.merged_line"))
     if status == "closed":
         return Banner("closed", "closed", t("banner.closed"), t("banner.unchanged"))
-    if job is not None and job.state == "cancelled":
-        return Banner("closed", "closed", t("banner.cancelled"), t("banner.unchanged"))
     line = t("banner.ready_line") if weights else t("banner.text_line")
     if status == "draft":
         return Banner("draft", "draft", t("banner.draft"), t("banner.draft_line"))

@@ -176,5 +176,8 @@ def test_a_scale_keeps_outliers_inside() -> None:
 
 def test_a_file_of_its_own_brings_its_colours() -> None:
     picture = standalone(bar_chart([Bar("a", 1.0)], **NAMES), width=500)
-    assert picture.startswith("<svg") and 'width="500"' in picture and "<style>" in picture
-    parsed(picture)
+    root = parsed(picture)
+    inner = root.find(f"{SVG}svg")
+    assert root.get("width") == "500" and root.find(f"{SVG}style") is not None
+    assert inner is not None and inner.get("width") == "460" and inner.get("x") == "20"
+    parsed(standalone(layered_graph(NODES, EDGES, **NAMES)))

@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from fastapi.testclient import TestClient
 
-from gallery import Gallery
+from gallery import Gallery, weights
+from plait.collaboration import jobs
+from plait.hub import AddBytes
 from plait.web.session import LARGEST_FORM, SESSION_COOKIE
 
 from .conftest import Browser
@@ -118,8 +120,6 @@ def test_its_owner_sees_it(browser: Browser) -> None:
 def test_a_job_of_an_unreadable_repository_does_not_exist(
     gallery: Gallery, browser: Browser
 ) -> None:
-    from plait.collaboration import jobs
-
     secret = gallery.hub.repositories.find("dataset", "press/reviews")
     assert secret is not None
     job = jobs.enqueue(gallery.hub, "merge", {}, repo=secret.id)
@@ -240,8 +240,6 @@ def test_only_those_who_may_merge_see_the_button(gallery: Gallery, browser: Brow
 
 
 def test_a_text_change_lands_at_once(gallery: Gallery, browser: Browser) -> None:
-    from plait.hub import AddBytes
-
     proposed = gallery.hub.commits.apply(
         gallery.actors["press"], gallery.model, "main",
         [AddBytes("docs/more.txt", b"more\n")], "Say more", create_pr=True,
@@ -373,3 +371,31 @@ def test_a_refused_form_leads_back_to_its_page(gallery: Gallery, browser: Browse
 def test_programs_may_ask_for_the_head_of_a_page(browser: Browser) -> None:
     answer = browser(None).head(BASE)
     assert answer.status_code == 200 and answer.text == ""
+
+
+def test_an_earlier_merges_numbers_are_not_taken_for_the_running_ones(
+    gallery: Gallery, browser: Browser
+) -> None:
+    discussion = gallery.hub.discussions.get(gallery.model, gallery.numbers["unsure"])
+    job = jobs.enqueue(gallery.hub, "merge", {}, repo=gallery.model.id, discussion=discussion.id)
+    try:
+        page = shown(browser(None), gallery, "unsure")
+        assert "banner-score" not in page and "an earlier merge of this pull request" in page
+        assert re.search(r'<section class="banner running"', page)
+    finally:
+        jobs.cancel(gallery.hub, job.id)
+    page = shown(browser(None), gallery, "unsure")
+    assert "The merge was cancelled" in page
+
+
+def test_weights_that_no_rule_judges_are_not_promised_a_verdict(
+    gallery: Gallery, browser: Browser
+) -> None:
+    plain = gallery.hub.repositories.create(gallery.actors["shop"], "model", "shop/plain")
+    proposed = gallery.hub.commits.apply(
+        gallery.actors["shop"], plain, "main",
+        [AddBytes("model.safetensors", weights(1))], "First weights", create_pr=True,
+    ).discussion  # fmt: skip
+    assert proposed is not None
+    page = browser("shop-user").get(f"/shop/plain/discussions/{proposed.number}").text
+    assert "nothing here is fused or judged" in page and "Not judged yet" not in page
