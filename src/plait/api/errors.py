@@ -7,8 +7,9 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from plait.errors import BadInput, EntryNotFound, PlaitError, RepositoryNotFound, Unauthorized
 from plait.hub.permissions import ANONYMOUS
@@ -54,6 +55,11 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = {**(error.headers or {}), "X-Error-Message": _one_line(str(error.detail))}
         return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads this; it ends the request without noise.
+        return Response(status_code=400)
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
