@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ VOCABULARIES = (
     "*.spm",
     "*.bpe.model",
 )
+MAX_CLAIM = 100_000_000
+MAX_CONFIG_BYTES = 16_000_000
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -115,6 +117,10 @@ def _check_folder(folder: Path) -> None:
         raise BadInput(f"There is no model folder {folder}.")
     config = folder / "config.json"
     try:
+        if config.stat().st_size > MAX_CONFIG_BYTES:
+            raise BadInput(
+                f"{folder.name} has a config.json larger than {MAX_CONFIG_BYTES:,} bytes."
+            )
         content = json.loads(config.read_text("utf-8"))
     except FileNotFoundError:
         raise BadInput(f"{folder.name} is not a model: it has no config.json.") from None
@@ -138,6 +144,34 @@ def _check_folder(folder: Path) -> None:
                 "loaded; save it with safe_serialization=True."
             )
         raise BadInput(f"{folder.name} has no weights: it needs model.safetensors.")
+    _check_claims(folder, content)
+
+
+def _check_claims(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration whose model could not be in the files: it would fill the memory."""
+    held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+    def claimed(name: str, usual: int = 0) -> int:
+        value = config.get(name, usual)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or not 0 <= value <= MAX_CLAIM):
+            raise BadInput(f"{folder.name} has a config.json whose '{name}' makes no sense.")
+        return value or 0
+
+    width, layers = claimed("hidden_size"), claimed("num_hidden_layers")
+    claimed("max_position_embeddings")
+    for count in (
+        claimed("vocab_size") * width,
+        claimed("type_vocab_size") * width,
+        claimed("num_labels") * width,
+        layers * width * width,
+        layers * width * claimed("intermediate_size"),
+    ):
+        if count > held:  # a weight takes a byte at the very least
+            raise BadInput(
+                f"{folder.name} has a config.json that claims more weights than its "
+                f"{held:,} bytes of safetensors can hold."
+            )
 
 
 @contextmanager

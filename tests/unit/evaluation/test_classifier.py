@@ -207,7 +207,7 @@ class TestRealModel:
             (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
             (
                 lambda f: (f / "model.safetensors").write_bytes(
-                    (f / "model.safetensors").read_bytes()[:5000]
+                    (f / "model.safetensors").read_bytes()[:-5000]
                 ),
                 "cannot be loaded",
             ),
@@ -220,6 +220,27 @@ class TestRealModel:
         break_it(broken)  # type: ignore[operator]
         with pytest.raises(BadInput, match=told):
             TextClassifier.load(broken)
+
+    @pytest.mark.parametrize(
+        ("claim", "told"),
+        [
+            ({"vocab_size": 50_000_000}, "claims more weights"),
+            ({"num_hidden_layers": 1_000_000}, "claims more weights"),
+            ({"num_labels": 90_000_000}, "claims more weights"),
+            ({"hidden_size": 10**12}, "'hidden_size' makes no sense"),
+            ({"max_position_embeddings": 10**12}, "'max_position_embeddings' makes no sense"),
+            ({"num_hidden_layers": -1}, "'num_hidden_layers' makes no sense"),
+            ({"hidden_size": "128"}, "'hidden_size' makes no sense"),
+        ],
+    )
+    def test_a_lying_configuration_does_not_fill_the_memory(
+        self, tiny: Path, tmp_path: Path, claim: dict[str, object], told: str
+    ) -> None:
+        folder = shutil.copytree(tiny, tmp_path / "model")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | claim))
+        with pytest.raises(BadInput, match=told):
+            TextClassifier.load(folder)
 
     def test_never_runs_code_of_the_repositorys_own(self, tiny: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(tiny, tmp_path / "model")
