@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -289,11 +290,20 @@ def test_state_of_a_pull_request(live_hub: LiveHub, alice: Person) -> None:
     assert httpx.get(f"{live_hub.url}/api/plait/jobs/999999").status_code == 404
 
 
+def test_names_without_a_namespace(alice: Person, tmp_path: Path) -> None:
+    assert not alice.api.repo_exists("gpt2")
+    with pytest.raises(RepositoryNotFoundError, match="namespace/name"):
+        alice.api.hf_hub_download("gpt2", "config.json", cache_dir=tmp_path)
+    with pytest.raises(RepositoryNotFoundError):
+        alice.api.dataset_info("squad", revision="main")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("GET", "/api/collections"),
         ("GET", "/api/spaces/a/b/runtime"),
+        ("GET", "/api/spaces/hardware"),
         ("POST", "/api/models/a/b/user-access-request/grant"),
         ("GET", "/api/daily_papers"),
         ("DELETE", "/api/whoami-v2"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import anyio
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -22,8 +23,10 @@ from plait.api import (
     whoami,
     xet,
 )
+from plait.api.bodies import MAX_UPLOADS
+from plait.api.context import Caller
 from plait.api.routing import WireMiddleware
-from plait.errors import NotFound, Unsupported
+from plait.errors import NotFound, RepositoryNotFound, Unsupported
 from plait.hub import Hub
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -34,6 +37,26 @@ _rest = APIRouter()
 async def health() -> PlainTextResponse:
     """Answer that the server is up."""
     return PlainTextResponse("ok\n")
+
+
+@_rest.get("/api/spaces/hardware", include_in_schema=False)
+@_rest.get("/api/spaces/templates", include_in_schema=False)
+@_rest.get("/api/spaces/semantic-search", include_in_schema=False)
+def running_spaces(request: Request) -> JSONResponse:
+    """Say that spaces are kept and not run."""
+    raise Unsupported(f"Plait keeps spaces and does not run them: no {request.url.path}.")
+
+
+@_rest.get("/api/{kind:type}/{name}", include_in_schema=False)
+@_rest.get("/api/{kind:type}/{name}/revision/{rest:path}", include_in_schema=False)
+@_rest.get("/api/{kind:type}/{name}/tree/{rest:path}", include_in_schema=False)
+@_rest.head("/{name}/resolve/{rest:path}", include_in_schema=False)
+@_rest.get("/{name}/resolve/{rest:path}", include_in_schema=False)
+def without_namespace(request: Request, actor: Caller, name: str) -> JSONResponse:
+    """Say that a name alone is no repository: the Hub has a few such, from its first days."""
+    raise RepositoryNotFound(
+        f"There is no repository {name[:100]!a}. Write it as 'namespace/name'."
+    )
 
 
 @_rest.api_route("/api/{rest:path}", methods=_METHODS, include_in_schema=False)
@@ -66,6 +89,7 @@ def create_api(hub: Hub) -> FastAPI:
         openapi_url="/api/plait/openapi.json",
     )
     app.state.hub = hub
+    app.state.uploads = anyio.CapacityLimiter(MAX_UPLOADS)
     app.add_middleware(WireMiddleware)
     errors.install(app)
     for module in (

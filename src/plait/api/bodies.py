@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
+import anyio
 import anyio.from_thread
 import anyio.to_thread
 from fastapi import Request
@@ -16,6 +17,10 @@ from plait.errors import BadInput, TooLarge
 Result = TypeVar("Result")
 
 _LINE_START = 64 * 1024
+MAX_UPLOADS = 64
+"""Bodies that are read at one time, each by a thread; the others wait."""
+MAX_SILENCE = 120.0
+"""Seconds without a byte after which an upload has ended."""
 
 
 class Body:
@@ -95,7 +100,13 @@ class Body:
         return True
 
     async def _next(self) -> bytes | None:
-        return await anext(self._stream, None)
+        try:
+            with anyio.fail_after(MAX_SILENCE):
+                return await anext(self._stream, None)
+        except TimeoutError:
+            raise BadInput(
+                f"No byte of {self._what} came for {MAX_SILENCE:.0f} s. Send it again."
+            ) from None
 
 
 async def consume(
@@ -114,7 +125,9 @@ async def consume(
         if int(announced) > limit:
             raise TooLarge(f"{what} may have at most {limit} bytes, not {announced}.")
     body = Body(request.stream(), limit, what)
-    return await anyio.to_thread.run_sync(work, body)
+    # Threads of their own: slow uploads must not keep short requests waiting.
+    limiter: anyio.CapacityLimiter = request.app.state.uploads
+    return await anyio.to_thread.run_sync(work, body, limiter=limiter)
 
 
 def read_objects(body: Body, limit: int) -> Iterator[dict[str, Any]]:
