@@ -9,9 +9,7 @@ is not known here: `plait.fusion` checks that when it plans.
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,41 @@ from typing import Any
 import yaml
 
 from plait.errors import BadInput
+from plait.recipes.parameters import (
+    MAX_LAYERS,
+    Gradient,
+    Rule,
+    Rules,
+    Scalar,
+    Setting,
+    dump_parameters,
+    evaluate,
+    hint,
+    keys,
+    nearest,
+    parse_parameters,
+    short,
+)
+
+__all__ = [
+    "FusionRecipe",
+    "Gradient",
+    "Rule",
+    "Rules",
+    "Scalar",
+    "Setting",
+    "Slice",
+    "Source",
+    "dump_recipe",
+    "evaluate",
+    "hint",
+    "load_recipe",
+    "nearest",
+    "parse_recipe",
+]
 
 MAX_RECIPE_BYTES = 4_000_000
 MAX_MODELS = 1_000
-MAX_LAYERS = 100_000
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 ORDERS = ("given", "canonical")
@@ -45,33 +74,6 @@ _LATER = {
     "chat_template": "'chat_template' is not supported yet; remove it, "
     "the fused model keeps the chat template of its base",
 }
-
-Scalar = float | int | bool | str
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """Values spread evenly from the first layer to the last."""
-
-    values: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A value for the tensors whose name contains `filter` (None: for all)."""
-
-    filter: str | None
-    value: Scalar | Gradient
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Rules in order; the first that matches holds."""
-
-    rules: tuple[Rule, ...]
-
-
-Setting = Scalar | Gradient | Rules
 
 
 @dataclass(frozen=True)
@@ -114,40 +116,6 @@ class FusionRecipe:
         return tuple(dict.fromkeys(names))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name nearest to `word`, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
-
-
-def hint(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown word: the nearest known one, or a full stop."""
-    return nearest(word, known) or "."
-
-
-def evaluate(setting: Setting, tensor: str, t: float) -> Scalar | None:
-    """Return a setting's value for a tensor at layer position `t` in [0, 1]; None if no rule fits.
-
-    Numbers of a gradient are interpolated linearly, flags and words taken from the nearest lower.
-    """
-    if isinstance(setting, Rules):
-        for rule in setting.rules:
-            if rule.filter is None or rule.filter in tensor:
-                return evaluate(rule.value, tensor, t)
-        return None
-    if isinstance(setting, Gradient):
-        values = setting.values
-        position = t * (len(values) - 1)
-        low = min(int(position), len(values) - 1)
-        high = min(low + 1, len(values) - 1)
-        first, second = values[low], values[high]
-        if isinstance(first, bool | str) or isinstance(second, bool | str):
-            return first
-        share = position - low
-        return (1 - share) * first + share * second
-    return setting
-
-
 def load_recipe(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> FusionRecipe:
     """Read a recipe from a file, a YAML text, a mapping, or return it as it is.
 
@@ -180,7 +148,7 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         if key in _LATER:
             raise BadInput(f"{_LATER[key]}.")
         if key not in _TOP:
-            raise BadInput(f"The recipe has an unknown key '{_short(key)}'{hint(str(key), _TOP)}")
+            raise BadInput(f"The recipe has an unknown key '{short(key)}'{hint(str(key), _TOP)}")
     method = data.get("merge_method")
     if not isinstance(method, str):
         raise BadInput("The recipe needs 'merge_method', for example 'merge_method: linear'.")
@@ -193,7 +161,7 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         models=() if models is None else _models(models),
         slices=() if slices is None else _slices(slices),
         base_model=None if base is None else _reference(base, "base_model"),
-        parameters=_parameters(data.get("parameters"), "parameters"),
+        parameters=parse_parameters(data.get("parameters"), "parameters"),
         dtype=_choice(data.get("dtype"), "dtype", DTYPES),
         out_dtype=_choice(data.get("out_dtype"), "out_dtype", DTYPES),
         tokenizer_source=_tokenizer(data),
@@ -209,13 +177,13 @@ def dump_recipe(recipe: FusionRecipe) -> dict[str, Any]:
         data["models"] = [_dump_source(s) for s in recipe.models]
     if recipe.slices:
         data["slices"] = [
-            {"sources": [_dump_source(s) for s in part.sources]} | _dump_parameters(part.parameters)
+            {"sources": [_dump_source(s) for s in part.sources]} | dump_parameters(part.parameters)
             for part in recipe.slices
         ]
     for key in ("base_model", "dtype", "out_dtype", "tokenizer_source"):
         if getattr(recipe, key) is not None:
             data[key] = getattr(recipe, key)
-    data |= _dump_parameters(recipe.parameters)
+    data |= dump_parameters(recipe.parameters)
     if recipe.seed:
         data["seed"] = recipe.seed
     if recipe.order != "given":
@@ -232,7 +200,7 @@ class _Loader(yaml.SafeLoader):
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is not None and key != "<<" and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{_short(key)}' is written twice", key_node.start_mark
+                    None, None, f"the key '{short(key)}' is written twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -260,14 +228,7 @@ def _text_of(recipe: str | Path) -> tuple[str, str]:
 def _problem(error: yaml.YAMLError) -> str:
     what = getattr(error, "problem", None) or "it cannot be read"
     mark = getattr(error, "problem_mark", None)
-    return _short(what) + (f" (line {mark.line + 1})" if mark else "")
-
-
-def _short(value: object) -> str:
-    text = (
-        " ".join(str(value).split()) if not isinstance(value, dict | list) else type(value).__name__
-    )
-    return text if len(text) <= 60 else text[:57] + "..."
+    return short(what) + (f" (line {mark.line + 1})" if mark else "")
 
 
 def _list(value: object, where: str) -> list[Any]:
@@ -278,29 +239,18 @@ def _list(value: object, where: str) -> list[Any]:
     return list(value)
 
 
-def _keys(value: object, where: str, known: tuple[str, ...], advice: str = "") -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadInput(f"{where} must be a mapping with {', '.join(known)}.")
-    for key in value:
-        if key not in known:
-            raise BadInput(
-                f"{where} has an unknown key '{_short(key)}'{advice or hint(str(key), known)}"
-            )
-    return value
-
-
 def _models(value: object) -> tuple[Source, ...]:
     sources = []
     for index, item in enumerate(_list(value, "models")):
         where = f"models[{index}]"
-        entry = _keys(
+        entry = keys(
             item, where, ("model", "parameters"), "; a model's own values go under 'parameters'."
         )
         sources.append(
             Source(
                 _reference(entry.get("model"), f"{where}.model"),
                 None,
-                _parameters(entry.get("parameters"), f"{where}.parameters"),
+                parse_parameters(entry.get("parameters"), f"{where}.parameters"),
             )
         )
     return tuple(sources)
@@ -310,23 +260,23 @@ def _slices(value: object) -> tuple[Slice, ...]:
     slices = []
     for index, item in enumerate(_list(value, "slices")):
         where = f"slices[{index}]"
-        entry = _keys(item, where, ("sources", "parameters"))
+        entry = keys(item, where, ("sources", "parameters"))
         sources = []
         for number, source in enumerate(_list(entry.get("sources"), f"{where}.sources")):
             spot = f"{where}.sources[{number}]"
-            values = _keys(source, spot, ("model", "layer_range", "parameters"))
+            values = keys(source, spot, ("model", "layer_range", "parameters"))
             sources.append(
                 Source(
                     _reference(values.get("model"), f"{spot}.model"),
                     _layer_range(values.get("layer_range"), f"{spot}.layer_range"),
-                    _parameters(values.get("parameters"), f"{spot}.parameters"),
+                    parse_parameters(values.get("parameters"), f"{spot}.parameters"),
                 )
             )
         lengths = {s.layer_range[1] - s.layer_range[0] for s in sources if s.layer_range}
         if len(lengths) > 1:
             raise BadInput(f"{where}: every source must have as many layers as the others.")
         slices.append(
-            Slice(tuple(sources), _parameters(entry.get("parameters"), f"{where}.parameters"))
+            Slice(tuple(sources), parse_parameters(entry.get("parameters"), f"{where}.parameters"))
         )
     return tuple(slices)
 
@@ -355,51 +305,9 @@ def _reference(value: object, where: str) -> str:
         raise BadInput(f"'{where}' must name a model: a folder or a repository such as 'org/name'.")
     if "+" in value and not Path(value).exists():
         raise BadInput(
-            f"'{where}' is '{_short(value)}': 'model+lora' is not supported yet; "
+            f"'{where}' is '{short(value)}': 'model+lora' is not supported yet; "
             "merge the adapter first."
         )
-    return value
-
-
-def _parameters(value: object, where: str) -> dict[str, Setting]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise BadInput(f"'{where}' must be a mapping such as {{weight: 0.5}}.")
-    return {str(k): _setting(v, f"{where}.{_short(k)}") for k, v in value.items()}
-
-
-def _setting(value: object, where: str) -> Setting:
-    if not isinstance(value, list | tuple):
-        return _scalar(value, where)
-    if not value or len(value) > MAX_LAYERS:
-        raise BadInput(f"'{where}' must have at least one value.")
-    if all(isinstance(v, Mapping) for v in value):
-        return Rules(tuple(_rule(v, f"{where}[{i}]") for i, v in enumerate(value)))
-    return _gradient(value, where)
-
-
-def _rule(value: Mapping[str, Any], where: str) -> Rule:
-    entry = _keys(value, where, ("filter", "value"))
-    filter_ = entry.get("filter")
-    if not (filter_ is None or isinstance(filter_, str)) or "value" not in entry:
-        raise BadInput(f"'{where}' must be like {{filter: attention, value: 0.5}}.")
-    inner = entry["value"]
-    chosen = _gradient(inner, where) if isinstance(inner, list | tuple) else _scalar(inner, where)
-    return Rule(None if filter_ == "*" else filter_, chosen)
-
-
-def _gradient(value: list[Any] | tuple[Any, ...], where: str) -> Gradient:
-    if not value or len(value) > MAX_LAYERS:
-        raise BadInput(f"'{where}' must have at least one value.")
-    return Gradient(tuple(_scalar(v, f"{where}[{i}]") for i, v in enumerate(value)))
-
-
-def _scalar(value: object, where: str) -> Scalar:
-    if isinstance(value, int | float) and not math.isfinite(value):
-        raise BadInput(f"'{where}' must be a finite number.")
-    if not isinstance(value, bool | int | float | str):
-        raise BadInput(f"'{where}' must be a number, true/false, or a list of them.")
     return value
 
 
@@ -408,7 +316,7 @@ def _choice(value: object, where: str, known: tuple[str, ...]) -> str | None:
         return None
     if value not in known:
         raise BadInput(
-            f"'{where}' is '{_short(value)}' but must be one of {', '.join(known)}"
+            f"'{where}' is '{short(value)}' but must be one of {', '.join(known)}"
             f"{hint(str(value), known)}"
         )
     return str(value)
@@ -419,7 +327,7 @@ def _tokenizer(data: Mapping[str, Any]) -> str | None:
     if data.get("tokenizer") is not None:
         if source is not None:
             raise BadInput("Give 'tokenizer' or 'tokenizer_source', not both.")
-        entry = _keys(data["tokenizer"], "'tokenizer'", ("source", "tokens", "pad_to_multiple_of"))
+        entry = keys(data["tokenizer"], "'tokenizer'", ("source", "tokens", "pad_to_multiple_of"))
         if entry.get("tokens") or entry.get("pad_to_multiple_of"):
             raise BadInput(
                 "'tokenizer.tokens' and 'pad_to_multiple_of' are not supported yet; remove them."
@@ -428,7 +336,7 @@ def _tokenizer(data: Mapping[str, Any]) -> str | None:
     if source in (None, "base"):
         return None if source is None else "base"
     raise BadInput(
-        f"A tokenizer source of '{_short(source)}' is not supported yet; use 'base', "
+        f"A tokenizer source of '{short(source)}' is not supported yet; use 'base', "
         "which keeps the base model's tokenizer."
     )
 
@@ -439,22 +347,8 @@ def _seed(value: object) -> int:
     return value
 
 
-def _dump_setting(setting: Setting) -> Any:
-    if isinstance(setting, Rules):
-        return [{"filter": r.filter or "*", "value": _dump_setting(r.value)} for r in setting.rules]
-    if isinstance(setting, Gradient):
-        return list(setting.values)
-    return setting
-
-
-def _dump_parameters(parameters: Mapping[str, Setting]) -> dict[str, Any]:
-    if not parameters:
-        return {}
-    return {"parameters": {k: _dump_setting(v) for k, v in parameters.items()}}
-
-
 def _dump_source(source: Source) -> dict[str, Any]:
     data: dict[str, Any] = {"model": source.model}
     if source.layer_range:
         data["layer_range"] = list(source.layer_range)
-    return data | _dump_parameters(source.parameters)
+    return data | dump_parameters(source.parameters)
