@@ -16,9 +16,7 @@ from plait.errors import Unauthorized
 from plait.hub import Hub
 from plait.hub.database import Account, Repository, Token
 from plait.hub.permissions import ANONYMOUS, Actor
-
-SESSION_COOKIE = "plait-session"
-"""The pages' cookie; it counts for reading only, so that no other site can act through it."""
+from plait.hub.tokens import SESSION_COOKIE
 
 
 def the_hub(request: Request) -> Hub:
@@ -44,6 +42,7 @@ def identify(request: Request, hub: HubOf) -> Actor:
             raise Unauthorized(INVALID_TOKEN)
         actor, token = found
         request.state.token_name = token.name
+    # A cookie counts for reading only, so that no other site can act through it.
     elif request.method in ("GET", "HEAD") and (cookie := request.cookies.get(SESSION_COOKIE)):
         actor = hub.tokens.session_actor(cookie) or ANONYMOUS
     request.state.actor = actor

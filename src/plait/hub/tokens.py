@@ -20,6 +20,8 @@ from plait.hub.permissions import Actor, Scope
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
 
+SESSION_COOKIE = "plait-session"
+"""The cookie that holds a browser's session."""
 PREFIX = "plait_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_DIGITS = 43

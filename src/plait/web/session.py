@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import Depends, Request
 
 from plait.errors import BadInput, Forbidden, TooLarge
+from plait.hub.tokens import SESSION_COOKIE
 
-SESSION_COOKIE = "plait-session"
 LARGEST_FORM = 512 * 1024
 """Bytes of one form; a comment is text, not a file."""
 
