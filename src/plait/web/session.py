@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import Depends, Request
 
 from plait.errors import BadInput, Forbidden, TooLarge
-from plait.hub.tokens import SESSION_COOKIE
 
 LARGEST_FORM = 512 * 1024
 """Bytes of one form; a comment is text, not a file."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from plait.web.session import SESSION_COOKIE, Form, local_address
+from plait.hub.tokens import SESSION_COOKIE
+from plait.web.session import Form, local_address
 from plait.web.visit import Visitor
 
 

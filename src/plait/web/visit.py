@@ -14,8 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from plait.hub import ANONYMOUS, Actor, Hub, Repository
 from plait.hub.permissions import Action
+from plait.hub.tokens import SESSION_COOKIE
 from plait.web import language
-from plait.web.session import HEADERS, SESSION_COOKIE
+from plait.web.session import HEADERS
 
 PREFIXES: Mapping[str, str] = {"model": "", "dataset": "/datasets", "space": "/spaces"}
 """Where the pages of each repository type begin."""

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from gallery import Gallery, weights
 from plait.collaboration import jobs
 from plait.hub import AddBytes
-from plait.web.session import LARGEST_FORM, SESSION_COOKIE
+from plait.hub.tokens import SESSION_COOKIE
+from plait.web.session import LARGEST_FORM
 
 from .conftest import Browser
 
