@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What people write for Plait: fusion recipes, and a repository's plait.yaml."""
