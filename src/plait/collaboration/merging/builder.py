@@ -6,15 +6,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.collaboration.merging import access, landing, report
 from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.merging.credit import Credits, shapley, subsets
+from plait.collaboration.merging.crew import Crew
 from plait.collaboration.merging.gate import (
     Measurements,
     Tick,
@@ -74,7 +77,7 @@ class Builder:
         self.started = time.monotonic()
         self.cpu = _cpu_seconds()
         self.project: ProjectSpec = parse_project(sides.read(sides.main, PROJECT))
-        self._classifier: Any = None
+        self._local = threading.local()
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -90,18 +93,19 @@ class Builder:
         material = self.gathering.gather()
         searched, judged = self.tasks()
         self.support = self._support_key()
-        self.say(_READ, "looking for the best fusion")
-        found, candidate = self.choose(material, searched)
-        recipe = self.recipe(material, candidate)
-        self.say(_SEARCH, "fusing the chosen candidate")
-        result = self.fuse(material, recipe)
-        models = self.evaluate(material, result, judged)
-        verdict = judge_candidate(
-            models["candidate"], models["main"], self.project.gate, self.project.tasks
-        )
-        # The next merge asks for this fusion again, as a subset of its own contributions.
-        judged.remember(self._recipe_key(material, recipe), models["candidate"])
-        credits = self.credit(material, candidate, judged, models)
+        size = sum(path.stat().st_size for path in material.base.folder.glob("*.safetensors"))
+        with Crew(self.context, size) as self.crew:
+            found, candidate = self.choose(material, searched)
+            recipe = self.recipe(material, candidate)
+            self.say(_SEARCH, "fusing the chosen candidate")
+            result = self.fuse(material, recipe)
+            models = self.evaluate(material, result, judged)
+            # The next merge asks for this fusion again, as a subset of its own contributions.
+            judged.remember(self._recipe_key(material, recipe), judged.scores(models["candidate"]))
+            verdict = judge_candidate(
+                models["candidate"], models["main"], self.project.gate, self.project.tasks
+            )
+            credits = self.credit(material, candidate, judged, models)
         self.say(_CREDIT, "comparing layers")
         made = self.describe(material, candidate, recipe, found, models, verdict, credits, result)
         return Built(verdict.judgement.verdict, made, material, candidate, recipe, result)
@@ -165,22 +169,19 @@ class Builder:
         count = len(material.contributions)
         if searched is None:
             return None, candidates(spec, count)[0]
-        low = high = _READ
-        stage = ""
 
-        def before(done: int, most: int) -> None:
-            nonlocal low, high, stage
-            span = (_SEARCH - _READ) / most
-            low, high = _READ + span * done, _READ + span * (done + 1)
-            stage = f"fusing candidate {done + 1} of {most}"
-            self.say(low, stage)
+        def measure(listed: Sequence[Candidate]) -> list[dict[str, float]]:
+            works = [
+                partial(self.measure_recipe, material, self.recipe(material, candidate), searched)
+                for candidate in listed
+            ]
 
-        def measure(candidate: Candidate) -> tuple[float, Mapping[str, float]]:
-            recipe = self.recipe(material, candidate)
-            found = self.measure_recipe(material, recipe, searched, self._tick(low, high, stage))
-            return found.average, searched.scores(found)
+            def stage(done: int) -> str:
+                return f"fusing candidate {min(done + 1, len(works))} of {len(works)}"
 
-        found = search(spec, count, measure, before)
+            return self.crew.run(works, (_READ, _SEARCH), stage)
+
+        found = search(spec, count, measure)
         return found, found.best.candidate
 
     def recipe(
@@ -193,22 +194,18 @@ class Builder:
         return recipe_of(candidate, material.base.reference, [one.reference for one in models])
 
     def measure_recipe(
-        self,
-        material: Material,
-        recipe: Mapping[str, Any],
-        tasks: Measurements,
-        tick: Tick | None,
-    ) -> Evaluation:
+        self, material: Material, recipe: Mapping[str, Any], tasks: Measurements, tick: Tick
+    ) -> dict[str, float]:
         """Score what a recipe fuses, in memory; what is known is not fused again."""
-        key = self._recipe_key(material, recipe)
 
         def make() -> Any:
-            classifier = self._shared_classifier(material)
+            classifier = self._own_classifier(material)
             with self._names(material):
-                classifier.load_tensors(fused_tensors(recipe, resolve=material.resolve))
+                classifier.load_tensors(fused_tensors(recipe, resolve=material.resolve, threads=1))
             return classifier
 
-        return tasks.measure(key, make, "The fused model", tick)
+        key = self._recipe_key(material, recipe)
+        return tasks.measure_scores(key, make, "The fused model", tick)
 
     def _recipe_key(self, material: Material, recipe: Mapping[str, Any]) -> str:
         inputs = {
@@ -225,10 +222,12 @@ class Builder:
                 return {**model.origin.files, **{f"base {k}": v for k, v in one.base.files.items()}}
         return model.origin.files
 
-    def _shared_classifier(self, material: Material) -> Any:
-        if self._classifier is None:
-            self._classifier = load_classifier(material.base.folder, "The base")
-        return self._classifier
+    def _own_classifier(self, material: Material) -> Any:
+        """Return this thread's classifier, whose weights may be replaced."""
+        found = getattr(self._local, "classifier", None)
+        if found is None:
+            found = self._local.classifier = load_classifier(material.base.folder, "The base")
+        return found
 
     # -- the candidate --------------------------------------------------------------------------
 
@@ -260,20 +259,23 @@ class Builder:
             ),
             ("candidate", result.outputs, support, lambda: result.out),
         ]
-        found = {}
-        span = (_GATE - _FUSE) / len(todo)
-        for place, (name, weights, files, folder) in enumerate(todo):
-            low = _FUSE + span * place
-            stage = f"judging {'the ' if name != 'main' else ''}{name}"
-            title = _TITLES[name].format(number=newest.number)
-            self.say(low, stage)
-            found[name] = tasks.measure(
-                model_key(weights, files),
-                lambda folder=folder, title=title: load_classifier(folder(), title),  # type: ignore[misc]
-                title,
-                self._tick(low, low + span, stage),
-            )
-        return found
+        works = [
+            partial(self._measure_model, tasks, model_key(weights, files), folder, name)
+            for name, weights, files, folder in todo
+        ]
+
+        def stage(done: int) -> str:
+            name = todo[min(done, len(todo) - 1)][0]
+            return f"judging {'main' if name == 'main' else 'the ' + name}"
+
+        found = self.crew.run(works, (_FUSE, _GATE), stage)
+        return {name: one for (name, *_), one in zip(todo, found, strict=True)}
+
+    def _measure_model(
+        self, tasks: Measurements, key: str, folder: Callable[[], Path], name: str, tick: Tick
+    ) -> Evaluation:
+        title = _TITLES[name].format(number=self.discussion.number)
+        return tasks.measure(key, lambda: load_classifier(folder(), title), title, tick)
 
     def credit(
         self,
@@ -284,27 +286,22 @@ class Builder:
     ) -> Credits:
         """Share the candidate's gain over the base among the contributions."""
         numbers = material.numbers()
-        wanted = subsets(numbers)
-        whole = frozenset(numbers)
-        done = 0
-
-        def score(coalition: frozenset[int]) -> Mapping[str, float]:
-            nonlocal done
-            low = _GATE + (_CREDIT - _GATE) * done / len(wanted)
-            done += 1
-            stage = f"crediting: subset {done} of {len(wanted)}"
-            self.say(low, stage)
-            if not coalition:
-                return tasks.scores(models["base"])
-            if coalition == whole:
-                return tasks.scores(models["candidate"])
+        known = {
+            frozenset[int](): tasks.scores(models["base"]),
+            frozenset(numbers): tasks.scores(models["candidate"]),
+        }
+        wanted = [coalition for coalition in subsets(numbers) if coalition not in known]
+        works = []
+        for coalition in wanted:
             places = [place for place, number in enumerate(numbers) if number in coalition]
-            high = _GATE + (_CREDIT - _GATE) * done / len(wanted)
             recipe = self.recipe(material, candidate, places)
-            found = self.measure_recipe(material, recipe, tasks, self._tick(low, high, stage))
-            return tasks.scores(found)
+            works.append(partial(self.measure_recipe, material, recipe, tasks))
 
-        return shapley(numbers, score)
+        def stage(done: int) -> str:
+            return f"crediting: subset {min(done + 1, len(works))} of {len(works)}"
+
+        found = self.crew.run(works, (_GATE, _CREDIT), stage)
+        return shapley(numbers, {**known, **dict(zip(wanted, found, strict=True))}.__getitem__)
 
     # -- the report -----------------------------------------------------------------------------
 
@@ -359,7 +356,7 @@ class Builder:
             ),
             "inputs": report.inputs_part(material),
             "output": {"files": dict(result.outputs)},
-            "notes": self._notes(material),
+            "notes": report.notes(self.sides, material),
         }
         made["cost"] = {
             "seconds": round(time.monotonic() - self.started, 2),
@@ -367,34 +364,7 @@ class Builder:
         }
         return made
 
-    def _notes(self, material: Material) -> list[str]:
-        notes = []
-        changed = self.sides.changed()
-        if PROJECT in changed:
-            notes.append(
-                f"This pull request also changes `{PROJECT}`; it was judged by main's, and the new "
-                "rules hold from the next merge on."
-            )
-        licences = {one.licence for one in material.plan.contributions}
-        if len(licences) > 1:
-            stated = ", ".join(
-                f"#{one.number} {one.licence or 'not stated'}"
-                for one in sorted(material.plan.contributions, key=lambda one: one.number)
-            )
-            notes.append(f"The contributions' licences differ: {stated}.")
-        dropped = [p for p in changed if driver_of(p) in ("pickle", "hub")]
-        if dropped:
-            listed = ", ".join(f"`{path}`" for path in dropped[:5])
-            notes.append(f"Not taken over from the pull request: {listed}.")
-        return notes
-
     # -- small things ---------------------------------------------------------------------------
-
-    def _tick(self, low: float, high: float, stage: str) -> Tick:
-        def tick(done: int, total: int) -> None:
-            self.say(low + (high - low) * done / max(total, 1), stage)
-
-        return tick
 
     def _names(self, material: Material) -> named:
         names: dict[Path | str, str] = {}

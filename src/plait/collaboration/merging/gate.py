@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from plait.evaluation.classifier import Predictor
 from plait.hub import Hub, Repository
 from plait.hub.database import StoredEvaluation
 from plait.recipes.project import GateSpec, TaskSpec
+
+_loading = threading.Lock()
+"""Loading a model changes settings of the whole process for a moment."""
 
 Tick = Callable[[int, int], None]
 """Items done and items in all; raises to stop."""
@@ -54,23 +58,11 @@ class Measurements:
         """Return a model's stored results, if every task has them."""
         if key in self._memory:
             return self._memory[key]
-        with self.hub.session() as session:
-            rows = session.execute(
-                select(StoredEvaluation.task_key, StoredEvaluation.result).where(
-                    StoredEvaluation.model_key == key,
-                    StoredEvaluation.task_key.in_([loaded.key for loaded in self.tasks]),
-                )
-            ).all()
-        stored = {row.task_key: row.result for row in rows}
-        if any(loaded.key not in stored for loaded in self.tasks):
+        stored = self._stored(key)
+        if stored is None:
             return None
         try:
-            found = Evaluation.from_json(
-                {
-                    "split": self.split,
-                    "tasks": {loaded.task.name: stored[loaded.key] for loaded in self.tasks},
-                }
-            )
+            found = Evaluation.from_json({"split": self.split, "tasks": stored})
         except BadInput:
             return None  # written by a version that kept them otherwise: measured again
         self._memory[key] = found
@@ -95,26 +87,54 @@ class Measurements:
         found = self.known(key)
         if found is not None:
             return found
-        predictor = model()
-        try:
-            found = evaluate(predictor, [loaded.task for loaded in self.tasks], self.split, tick)
-        except Cancelled:
-            raise
-        except PlaitError as error:
-            raise BadInput(self._told(title, error.message)) from error
+        found = self._run(model(), title, tick)
         self._memory[key] = found
-        self._keep(key, found)
+        self._keep(key, found.to_json()["tasks"])
         return found
 
-    def remember(self, key: str, found: Evaluation) -> None:
-        """Keep results under another key of the same model."""
-        if self.known(key) is None:
-            self._memory[key] = found
-            self._keep(key, found)
+    def measure_scores(
+        self, key: str, model: Callable[[], Predictor], title: str, tick: Tick | None = None
+    ) -> dict[str, float]:
+        """Return a model's score by task, as `measure`, keeping no items.
+
+        For the many models that are compared by their scores alone and then forgotten.
+        """
+        stored = self._stored(key)
+        if stored is not None:
+            return {name: float(result["score"]) for name, result in stored.items()}
+        scores = self.scores(self._run(model(), title, tick))
+        self.remember(key, scores)
+        return scores
+
+    def remember(self, key: str, scores: Mapping[str, float]) -> None:
+        """Keep a model's scores under a key of `measure_scores`."""
+        self._keep(key, {name: {"score": score} for name, score in scores.items()})
 
     def scores(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the score by task."""
         return {name: result.score for name, result in evaluation.tasks.items()}
+
+    def _stored(self, key: str) -> dict[str, Any] | None:
+        """Return what is stored under a key by task, if every task has something."""
+        with self.hub.session() as session:
+            rows = session.execute(
+                select(StoredEvaluation.task_key, StoredEvaluation.result).where(
+                    StoredEvaluation.model_key == key,
+                    StoredEvaluation.task_key.in_([loaded.key for loaded in self.tasks]),
+                )
+            ).all()
+        found = {row.task_key: row.result for row in rows}
+        if any(loaded.key not in found for loaded in self.tasks):
+            return None
+        return {loaded.task.name: found[loaded.key] for loaded in self.tasks}
+
+    def _run(self, model: Predictor, title: str, tick: Tick | None) -> Evaluation:
+        try:
+            return evaluate(model, [loaded.task for loaded in self.tasks], self.split, tick)
+        except Cancelled:
+            raise
+        except PlaitError as error:
+            raise BadInput(self._told(title, error.message)) from error
 
     def _told(self, title: str, message: str) -> str:
         # A label that the model lacks is named in the engine's message; labels are content.
@@ -126,8 +146,7 @@ class Measurements:
             )
         return f"{title} cannot be judged: {message}"
 
-    def _keep(self, key: str, found: Evaluation) -> None:
-        plain = found.to_json()["tasks"]
+    def _keep(self, key: str, plain: Mapping[str, Any]) -> None:
         with self.hub.session(write=True) as session:
             for loaded in self.tasks:
                 values: dict[str, Any] = {
@@ -195,7 +214,8 @@ def load_classifier(folder: Path, title: str) -> Predictor:
     from plait.evaluation import TextClassifier
 
     try:
-        return TextClassifier.load(folder)
+        with _loading:
+            return TextClassifier.load(folder, threads=1)
     except BadInput as error:
         told = error.message.replace(str(folder), title).replace(folder.name, title)
         raise BadInput(told) from error

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.merging.credit import Credits
 from plait.collaboration.merging.gate import Verdict
 from plait.collaboration.merging.material import Material, Model
 from plait.collaboration.merging.search import Search
 from plait.evaluation import Difference, Evaluation, TaskJudgement
+from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import TaskSpec
 
 SCHEMA = 1
@@ -101,6 +103,26 @@ def inputs_part(material: Material) -> list[dict[str, Any]]:
     """Return every model that was fused, by hash."""
     rows = [_input(material.base, "base")]
     return rows + [_input(model, "contribution") for model in material.contributions]
+
+
+def notes(sides: Sides, material: Material) -> list[str]:
+    """Return what a person who merges should know besides the scores, in sentences."""
+    found = []
+    changed = sides.changed()
+    contributions = sorted(material.plan.contributions, key=lambda one: one.number)
+    if PROJECT in changed:
+        found.append(
+            f"This pull request also changes `{PROJECT}`; it was judged by main's, and the new "
+            "rules hold from the next merge on."
+        )
+    if len({one.licence for one in contributions}) > 1:
+        stated = ", ".join(f"#{one.number} {one.licence or 'not stated'}" for one in contributions)
+        found.append(f"The contributions' licences differ: {stated}.")
+    dropped = [path for path in changed if driver_of(path) in ("pickle", "hub")]
+    if dropped:
+        listed = ", ".join(f"`{path}`" for path in dropped[:5])
+        found.append(f"Not taken over from the pull request: {listed}.")
+    return found
 
 
 def verdict_text(report: Mapping[str, Any]) -> str:

@@ -72,8 +72,8 @@ class Search:
         return self.points[self.chosen]
 
 
-Measure = Callable[[Candidate], tuple[float, Mapping[str, float]]]
-"""Gives a candidate's average score and its tasks' scores on the validation items."""
+Measure = Callable[[Sequence[Candidate]], Sequence[Mapping[str, float]]]
+"""Gives each candidate's scores by task on the validation items."""
 
 
 def candidates(spec: FusionSpec, count: int) -> list[Candidate]:
@@ -103,26 +103,19 @@ def candidates(spec: FusionSpec, count: int) -> list[Candidate]:
     return list(dict.fromkeys(listed))[: spec.budget]
 
 
-def search(
-    spec: FusionSpec,
-    count: int,
-    measure: Measure,
-    before: Callable[[int, int], None] = lambda done, most: None,
-) -> Search:
+def search(spec: FusionSpec, count: int, measure: Measure) -> Search:
     """Measure the candidates and choose.
 
     Args:
         spec: methods and budget.
         count: how many contributions are fused.
-        measure: scores a candidate.
-        before: called with the number of candidates measured and the number of all.
+        measure: scores candidates, in any order or at the same time.
     """
     listed = candidates(spec, count)
-    points: list[Point] = []
-    for place, candidate in enumerate(listed):
-        before(place, len(listed))
-        score, tasks = measure(candidate)
-        points.append(Point(candidate, score, tasks))
+    points = [
+        Point(candidate, sum(tasks.values()) / len(tasks), dict(tasks))
+        for candidate, tasks in zip(listed, measure(listed), strict=True)
+    ]
     best = max(range(len(points)), key=lambda place: (points[place].score, -place))
     clear = points[best].score - points[0].score > CLEARLY
     return Search(tuple(points), best if clear else 0)
