@@ -52,7 +52,8 @@ format: install-dev ## Format the code
 bench: install-dev ## Run the benchmarks and write benchmarks/results
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/transfer.py
-	$(BIN)/python benchmarks/merge.py
+	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
+	$(BIN)/python benchmarks/tables.py
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
