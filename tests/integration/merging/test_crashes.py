@@ -85,7 +85,7 @@ def check_merged_once(town: Town, before: str) -> None:
     statuses = [e for e in town.hub.discussions.events(pull) if e.type == "status-change"]
     assert len(statuses) == 1
     assert town.lineage().output == {"model.safetensors": town.weights()}
-    assert list(town.hub.settings.work_dir.iterdir()) == []
+    wait(lambda: not list(town.hub.settings.work_dir.iterdir()), 10)
 
 
 @pytest.mark.parametrize("point", list(POINTS))

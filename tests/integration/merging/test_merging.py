@@ -10,6 +10,8 @@ import pytest
 
 from plait.collaboration.merging.builder import Builder, Built
 from plait.collaboration.requests import contributions
+from plait.errors import Conflict
+from plait.evaluation import TextClassifier
 from plait.fusion import fuse
 from plait.hub import AddBytes
 
@@ -121,6 +123,59 @@ def test_a_contribution_made_from_a_fused_main(town: Town) -> None:
     assert town.pulls["shop"].number not in made  # part of the base now
     scores = {row["name"]: row["scores"]["candidate"] for row in state["report"]["tasks"]}
     assert min(scores.values()) > 0.75
+
+
+def test_weights_made_from_an_earlier_main_are_taken_as_such(town: Town) -> None:
+    """Trained from the base, proposed when main had moved on: nobody's merge is taken back."""
+    base = town.head()
+    assert town.merge(town.propose("shop", town.models / "shop"))["status"] == "merged"
+    state = town.merge(town.propose("cinema", town.models / "cinema"))
+    assert state["status"] == "merged", town.said(town.pulls["cinema"])[-1]
+    lineage = town.lineage()
+    assert lineage.base.revision == base
+    assert len(lineage.contributions) == 2
+    assert all(one.base is None for one in lineage.contributions)
+    assert base[:10] in state["report"]["notes"][0]
+    scores = {row["name"]: row["scores"]["candidate"] for row in state["report"]["tasks"]}
+    assert min(scores["shop"], scores["cinema"]) > 0.85
+
+
+def test_the_same_contribution_twice_shares_its_credit(town: Town) -> None:
+    town.propose("shop", town.models / "shop")
+    town.propose("cinema", town.models / "shop")
+    assert town.merge(town.pulls["shop"])["status"] == "merged"
+    state = town.merge(town.pulls["cinema"])
+    shares = {
+        row["organisation"]: row["value"] for row in state["report"]["credit"]["contributions"]
+    }
+    assert shares["shop"] == pytest.approx(shares["cinema"])
+    assert shares["shop"] > 0.05
+
+
+def test_what_was_measured_is_not_measured_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second look at the same merge runs no model, and comes to the same bytes."""
+    pull = town.propose("shop", town.models / "shop")
+    landing = Builder.land
+    built: list[Built] = []
+
+    def refuse(builder: Builder, made: Built) -> str:
+        built.append(made)
+        raise Conflict("not this time")
+
+    monkeypatch.setattr(Builder, "land", refuse)
+    assert town.merge(pull)["job"]["error"] == "not this time"
+
+    def never(*_: object) -> None:
+        raise AssertionError("a model was run again")
+
+    monkeypatch.setattr(TextClassifier, "predict", never)
+    monkeypatch.setattr(Builder, "land", landing)
+    state = town.merge(pull)
+    assert state["status"] == "merged"
+    assert state["report"]["average"] == built[0].report["average"]
+    assert town.lineage().output == built[0].report["output"]["files"]
 
 
 def test_text_and_weights_in_one_pull_request(town: Town) -> None:

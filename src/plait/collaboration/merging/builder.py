@@ -356,7 +356,7 @@ class Builder:
             ),
             "inputs": report.inputs_part(material),
             "output": {"files": dict(result.outputs)},
-            "notes": report.notes(self.sides, material),
+            "notes": report.notes(self.sides, material, self.gathering.made_from),
         }
         made["cost"] = {
             "seconds": round(time.monotonic() - self.started, 2),

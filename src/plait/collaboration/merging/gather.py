@@ -17,6 +17,7 @@ from plait.collaboration.merging.material import (
     rebase,
     state_at,
 )
+from plait.collaboration.merging.origin import made_from
 from plait.collaboration.merging.plan import make_plan
 from plait.errors import BadInput
 from plait.hub import Discussion, Repository
@@ -43,6 +44,9 @@ class Gathering:
         self.discussion = discussion
         self.sides = sides
         self.folder = folder
+        self.made_from: Origin | None = None
+        """The earlier state of main that the new weights were made from, if it is not the one
+        that the pull request was opened on."""
 
     def gather(self) -> Material:
         """Put the base and every contribution into folders and check the new one."""
@@ -53,21 +57,34 @@ class Gathering:
         new = self._contribution(head.weights)
         if not head.weights.files or head.weights.same_weights(fork.weights.files):
             raise BadInput(self._no_weights(head.weights))
-        plan = make_plan(main, fork, new, lambda old, later: hub.git.is_ancestor(repo, old, later))
-        base = Model(self.checkout(plan.base, "base"), "the base", plan.base)
-        models = []
-        for one in plan.contributions:
-            title = contribution_title(one)
-            origin = Origin(repo.full_name, one.revision, one.files)
-            folder = self.checkout(origin, f"pull-{one.number}", own_support=True)
-            models.append(Model(folder, title, origin, one.number))
-        newest = next(model for model in models if model.number == new.number)
+        newest = self._model(new)
         self._no_pickles(newest)
-        check_contribution(base.folder, newest.folder, newest.title.capitalize())
+        check_contribution(
+            self.checkout(fork.weights, "fork"), newest.folder, newest.title.capitalize()
+        )
+        source = made_from(hub, repo, fork, newest.folder, self._checkout_state)
+        if not source.weights.same_weights(fork.weights.files):
+            self.made_from = source.weights
+        plan = make_plan(
+            main, source, new, lambda old, later: hub.git.is_ancestor(repo, old, later)
+        )
+        base = Model(self.checkout(plan.base, "base"), "the base", plan.base)
+        models = [
+            newest if one.number == new.number else self._model(one) for one in plan.contributions
+        ]
         for place, one in enumerate(plan.contributions):
             if one.base is not None:
                 models[place] = self._rebased(base, models[place], one.base)
+        newest = next(model for model in models if model.number == new.number)
         return Material(plan, base, tuple(models), newest)
+
+    def _model(self, one: Contribution) -> Model:
+        origin = Origin(self.repo.full_name, one.revision, one.files)
+        folder = self.checkout(origin, f"pull-{one.number}", own_support=True)
+        return Model(folder, contribution_title(one), origin, one.number)
+
+    def _checkout_state(self, weights: Origin) -> Path:
+        return self.checkout(weights, f"state-{weights.revision[:12]}")
 
     def _contribution(self, weights: Origin) -> Contribution:
         author = self.discussion.author

@@ -96,7 +96,8 @@ def plan_files(sides: Sides, weights: Sequence[Operation]) -> list[Operation]:
 
 def landing_message(discussion: Discussion, report: Mapping[str, Any]) -> str:
     """Write the commit's message: what was merged, how, and what the gate said."""
-    numbers = ", ".join(f"#{one['number']}" for one in report["inputs"] if one["number"])
+    merged = sorted(one["number"] for one in report["inputs"] if one["number"] is not None)
+    numbers = ", ".join(f"#{number}" for number in merged)
     return (
         f"Merge pull request #{discussion.number}: {discussion.title}\n\n"
         f"Fused by {report['method']} from the base and {numbers}.\n{report['reason']}\n"

@@ -12,6 +12,7 @@ from plait.collaboration.merging.gate import Verdict
 from plait.collaboration.merging.material import Material, Model
 from plait.collaboration.merging.search import Search
 from plait.evaluation import Difference, Evaluation, TaskJudgement
+from plait.lineage import Origin
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import TaskSpec
 
@@ -105,9 +106,14 @@ def inputs_part(material: Material) -> list[dict[str, Any]]:
     return rows + [_input(model, "contribution") for model in material.contributions]
 
 
-def notes(sides: Sides, material: Material) -> list[str]:
+def notes(sides: Sides, material: Material, made_from: Origin | None) -> list[str]:
     """Return what a person who merges should know besides the scores, in sentences."""
     found = []
+    if made_from is not None:
+        found.append(
+            f"The weights were taken as made from main at `{made_from.revision[:10]}`, to which "
+            "they are nearest, although the pull request was opened on a later main."
+        )
     changed = sides.changed()
     contributions = sorted(material.plan.contributions, key=lambda one: one.number)
     if PROJECT in changed:
