@@ -77,11 +77,13 @@ class DemoReport:
 
 def print_table(report: DemoReport, verdict_order: Sequence[str]) -> None:
     """Print the models against the domains, the paired comparisons and the credit."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     table = Table(
+        box=box.SIMPLE_HEAD,
         title="Balanced accuracy on test items that neither search nor gate has seen",
         caption="Intervals: 95%, bootstrap over documents",
         title_justify="left",
