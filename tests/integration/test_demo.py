@@ -81,7 +81,7 @@ def test_merges_land_and_are_credited(demo: tuple[Path, Any, str]) -> None:
 
 def test_the_table_and_the_plot_are_shown(demo: tuple[Path, Any, str]) -> None:
     folder, report, printed = demo
-    for name in (*DOMAINS, "base", "ensemble of the four", report["final"]):
+    for name in (*DOMAINS, "base", "output ensemble", report["final"]):
         assert name in printed
     assert (folder / "results.svg").read_text().startswith("<svg")
     assert "discussions/1" in printed

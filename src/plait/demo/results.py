@@ -84,6 +84,7 @@ def print_table(report: DemoReport, verdict_order: Sequence[str]) -> None:
     console = Console()
     table = Table(
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title="Balanced accuracy on test items that neither search nor gate has seen",
         caption="Intervals: 95%, bootstrap over documents",
         title_justify="left",
@@ -91,7 +92,7 @@ def print_table(report: DemoReport, verdict_order: Sequence[str]) -> None:
     )
     table.add_column("model", no_wrap=True)
     for domain in report.domains:
-        table.add_column(domain, justify="right")
+        table.add_column(domain, justify="right", no_wrap=True)
     table.add_column("average", justify="right", no_wrap=True)
     previous = ""
     for model in report.models:

@@ -362,7 +362,7 @@ def measure(demo: Demo) -> None:
                 singles.append(classifier)
             advance(1)
         ensemble = evaluate(OutputEnsemble(singles), tasks, "test")
-        demo.report.models.append(Measured("ensemble of the four", "ensemble", ensemble))
+        demo.report.models.append(Measured("output ensemble", "ensemble", ensemble))
         advance(1)
         fused = [model for model in demo.report.models if model.kind == "fused"]
         if fused:
