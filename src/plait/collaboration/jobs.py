@@ -131,19 +131,21 @@ def lease(hub: Hub, worker: str, kinds: Sequence[str] | None = None) -> Lease | 
     two workers take the same job.
     """
     moment = now()
+    lost = (
+        (Job.state == "running")
+        & (Job.lease_until < moment)
+        & (Job.attempts < hub.settings.job_attempts)
+        & ~Job.cancel_requested
+    )
+    query = select(Job).where((Job.state == "queued") | lost).order_by(Job.id).limit(1)
+    if kinds is not None:
+        query = query.where(Job.kind.in_(kinds))
+    # Looking needs no lock: an idle worker does not stand in the way of those who write.
+    with hub.session() as session:
+        if session.scalar(query) is None:
+            return None
     with hub.session(write=True) as session:
-        lost = (
-            (Job.state == "running")
-            & (Job.lease_until < moment)
-            & (Job.attempts < hub.settings.job_attempts)
-            & ~Job.cancel_requested
-        )
-        query = select(Job).where((Job.state == "queued") | lost)
-        if kinds is not None:
-            query = query.where(Job.kind.in_(kinds))
-        job = session.scalar(
-            query.order_by(Job.id).limit(1).with_for_update(skip_locked=True, of=Job)
-        )
+        job = session.scalar(query.with_for_update(skip_locked=True, of=Job))
         if job is None:
             return None
         job.state = "running"
@@ -162,13 +164,13 @@ def reap(hub: Hub) -> list[Job]:
 
     Returns the jobs that ended, so that the caller can tell those who wait for them.
     """
-    moment = now()
+    lost = select(Job).where(Job.state == "running", Job.lease_until < now())
+    with hub.session() as session:
+        if session.scalar(lost.limit(1)) is None:
+            return []
     with hub.session(write=True) as session:
-        lost = session.scalars(
-            select(Job).where(Job.state == "running", Job.lease_until < moment)
-        ).all()
         ended = []
-        for job in lost:
+        for job in session.scalars(lost).all():
             if job.cancel_requested:
                 _end(job, "cancelled", error="It was cancelled; its worker had already stopped.")
             elif job.attempts >= hub.settings.job_attempts:

@@ -26,6 +26,7 @@ from plait.lineage import FILE as LINEAGE
 from plait.lineage import Contribution, parse_lineage
 from plait.recipes.project import FILE as PROJECT
 
+CONFIG = "config.json"
 TRIES = 5
 """How often a text merge is done anew because main moved meanwhile."""
 
@@ -70,9 +71,13 @@ def request_merge(
 
 def needs_fusion(sides: Sides, paths: Sequence[str]) -> bool:
     """Tell whether the changed paths hold weights that this repository fuses."""
+    weights = any(driver_of(path) in ("weights", "pickle") for path in paths)
+    return weights and _fuses(sides)
+
+
+def _fuses(sides: Sides) -> bool:
+    """Tell whether the repository is a model whose weights are merged by fusing and judging."""
     if sides.repo.type != "model":
-        return False
-    if not any(driver_of(path) in ("weights", "pickle") for path in paths):
         return False
     read = sides.read
     return bool(
@@ -213,6 +218,8 @@ def _land_files(
             f"Pull request {discussion.number} changes {', '.join(owned)}, which the hub's own "
             "merges write. Take that out of it."
         )
+    if CONFIG in paths and CONFIG in sides.at_head and CONFIG in sides.at_main and _fuses(sides):
+        _check_config(sides, discussion.number)
     number = discussion.number
     message = f"Merge pull request #{number}: {discussion.title}"
     author = Author(actor.name or "plait")
@@ -256,3 +263,12 @@ def _land_files(
     hub.discussions.mark_merged(actor, discussion, oid)
     hub.repositories.refresh(repo)
     return oid
+
+
+def _check_config(sides: Sides, number: int) -> None:
+    """Refuse to change without judgement what main's weights mean."""
+    from plait.collaboration.merging.material import check_config, parse_config
+
+    title = f"Pull request {number}"
+    before = parse_config(sides.read(sides.main, CONFIG), "main")
+    check_config(before, parse_config(sides.read(sides.head, CONFIG), title), title)

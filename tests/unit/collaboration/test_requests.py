@@ -164,3 +164,18 @@ def test_what_the_hub_writes_is_not_merged_from_a_pull_request(place: Place) -> 
     pull = place.propose(AddBytes("lineage.json", b'{"schema": 1}'))
     with pytest.raises(Conflict, match=r"lineage\.json"):
         request_merge(place.hub, place.owner, place.repo, pull)
+
+
+def test_what_the_weights_mean_is_not_changed_as_text(place: Place, tmp_path: Path) -> None:
+    config = {"model_type": "bert", "id2label": {"0": "negative", "1": "positive"}}
+    place.write(
+        AddBytes("plait.yaml", PROJECT),
+        weights(place, tmp_path, b"old"),
+        AddBytes("config.json", json.dumps(config).encode()),
+    )
+    swapped = config | {"id2label": {"0": "positive", "1": "negative"}}
+    pull = place.propose(AddBytes("config.json", json.dumps(swapped).encode()))
+    with pytest.raises(BadInput, match="labels"):
+        request_merge(place.hub, place.owner, place.repo, pull)
+    harmless = place.propose(AddBytes("config.json", json.dumps(config | {"note": 1}).encode()))
+    assert request_merge(place.hub, place.owner, place.repo, harmless).landed is not None

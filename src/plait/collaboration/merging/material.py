@@ -109,6 +109,27 @@ def check_contribution(base: Path, folder: Path, title: str) -> None:
         check_model(folder)
         theirs, ours = open_checkpoint(folder), open_checkpoint(base)
     before, after = read_config(base, "The base"), read_config(folder, title)
+    check_config(before, after, title)
+    for name, entry in ours.tensors.items():
+        other = theirs.tensors.get(name)
+        if other is None:
+            raise BadInput(f"{title} lacks the tensor '{name}' that its base has.")
+        if other.shape != entry.shape:
+            raise BadInput(
+                f"{title} is another architecture than its base: tensor '{name}' has shape "
+                f"{list(other.shape)} instead of {list(entry.shape)}. Fine-tune the base itself."
+            )
+    extra = sorted(set(theirs.tensors) - set(ours.tensors))
+    if extra:
+        raise BadInput(f"{title} has the tensor '{extra[0][:100]}' that its base lacks.")
+
+
+def check_config(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
+    """Refuse a config.json that gives the same weights another meaning.
+
+    Raises:
+        BadInput: a sentence that names the key, with ``title`` as its subject.
+    """
     if "auto_map" in after:
         raise BadInput(
             f"{title} asks for code of its own to be run ('auto_map' in config.json), which is "
@@ -129,18 +150,6 @@ def check_contribution(base: Path, folder: Path, title: str) -> None:
             f"{_short(_labels(after))} instead of {_short(_labels(before))}. Train with the base's "
             "id2label."
         )
-    for name, entry in ours.tensors.items():
-        other = theirs.tensors.get(name)
-        if other is None:
-            raise BadInput(f"{title} lacks the tensor '{name}' that its base has.")
-        if other.shape != entry.shape:
-            raise BadInput(
-                f"{title} is another architecture than its base: tensor '{name}' has shape "
-                f"{list(other.shape)} instead of {list(entry.shape)}. Fine-tune the base itself."
-            )
-    extra = sorted(set(theirs.tensors) - set(ours.tensors))
-    if extra:
-        raise BadInput(f"{title} has the tensor '{extra[0][:100]}' that its base lacks.")
 
 
 def rebase(
@@ -182,9 +191,21 @@ def read_config(folder: Path, title: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise BadInput(f"{title}: config.json is larger than {MAX_CONFIG:,} bytes.")
-        config = json.loads(path.read_bytes())
+        return parse_config(path.read_bytes(), title)
     except FileNotFoundError:
         raise BadInput(f"{title} has no config.json; upload the whole model folder.") from None
+
+
+def parse_config(content: bytes, title: str) -> dict[str, Any]:
+    """Read the bytes of a config.json.
+
+    Raises:
+        BadInput: they are not a JSON object of a sensible size.
+    """
+    if len(content) > MAX_CONFIG:
+        raise BadInput(f"{title}: config.json is larger than {MAX_CONFIG:,} bytes.")
+    try:
+        config = json.loads(content)
     except (ValueError, RecursionError):
         raise BadInput(f"{title}: config.json is not valid JSON.") from None
     if not isinstance(config, dict):
