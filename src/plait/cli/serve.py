@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +52,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def serve(
     directory: Annotated[
         Path,
@@ -91,6 +97,8 @@ def serve(
             supervisor.start()
         print(f"Plait serves {settings.dir} at {settings.url}", file=sys.stderr)
         print(f"  export HF_ENDPOINT={settings.url}", file=sys.stderr, flush=True)
+        # uvicorn ends its requests, then raises the signal anew: workers are to be ended too.
+        signal.signal(signal.SIGTERM, _leave)
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         if supervisor:

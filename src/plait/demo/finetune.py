@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import queue
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -49,7 +50,8 @@ def fine_tune_members(
                 advance(fraction - done[name])
                 done[name] = fraction
 
-    with ProcessPoolExecutor(together, context, _remember, (messages,)) as pool:
+    pool = ProcessPoolExecutor(together, context, _remember, (messages,))
+    try:
         work = {
             pool.submit(_work, member, endpoint, model, size, threads): member.name
             for member in members
@@ -58,9 +60,22 @@ def fine_tune_members(
             show(0.5)
             for future, name in work.items():
                 if future.done() and (error := future.exception()) is not None:
-                    pool.shutdown(wait=False, cancel_futures=True)
                     raise PlaitError(f"The fine-tuning of {name} failed: {error}") from error
-    show(0.1)
+        show(0.1)
+        pool.shutdown()
+    except BaseException:
+        _end(pool)
+        raise
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End a pool at once: what it computes is not wanted any more."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
 
 
 _messages: Any = None
@@ -69,6 +84,8 @@ _messages: Any = None
 def _remember(messages: Any) -> None:
     global _messages  # noqa: PLW0603 - how a pool hands a queue to its processes
     _messages = messages
+    # Ctrl-C in a terminal reaches every process of the group; the demo itself ends these.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(member: Organisation, endpoint: str, model: str, size: Size, threads: int) -> None:
