@@ -153,7 +153,7 @@ def verdict_text(report: Mapping[str, Any]) -> str:
         f"Fused from the base and {count} contribution{'s' if count != 1 else ''} by "
         f"`{report['method']}` ({_parameters(report['parameters'])})"
         + (
-            f", the best of {len(report['search']['points'])} candidates on the "
+            f", chosen among {len(report['search']['points'])} candidates on the "
             f"{report['search']['split']} items."
             if report.get("search")
             else "."
