@@ -9,7 +9,7 @@ from pathlib import Path
 from plait.errors import BadInput
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?(@[\w./-]{1,255})?")
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "plait.yaml"]
 
 
 def resolve_model(reference: str) -> Path:
