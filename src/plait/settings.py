@@ -32,8 +32,9 @@ class Settings:
     """The largest body of one commit request."""
     max_blob: int = 500 * 2**30
     """The largest single file."""
-    max_xorb: int = 64 * 2**20
-    """The largest serialised xorb (the Xet protocol's own bound)."""
+    max_xorb: int = 66 * 2**20
+    """The largest serialised xorb: 64 MiB of chunks, as the Xet protocol has it, and room for the
+    chunks' headers and the index that clients put behind them."""
     upload_token_ttl: int = 3600
     """How long an upload address or Xet token stays valid."""
     session_ttl: int = 14 * 24 * 3600
