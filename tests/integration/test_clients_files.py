@@ -57,20 +57,6 @@ def test_second_upload_sends_no_new_xorb(live_hub: LiveHub, alice: Person, tmp_p
     assert digest(got) == digest(file)
 
 
-def test_a_file_larger_than_a_xorb(live_hub: LiveHub, alice: Person, tmp_path: Path) -> None:
-    """A full xorb is more than 64 MiB on the wire: its headers and its index come on top."""
-    source = tmp_path / "large.bin"
-    with source.open("wb") as file:
-        for _ in range(80):
-            file.write(noise(1_000_000))
-    repo = alice.api.create_repo(f"{alice.name}/large").repo_id
-    alice.api.upload_file(path_or_fileobj=source, path_in_repo="large.bin", repo_id=repo)
-    path = alice.api.hf_hub_download(repo, "large.bin", cache_dir=tmp_path / "cache")
-    with source.open("rb") as sent, Path(path).open("rb") as got:
-        first = hashlib.file_digest(sent, "sha256").hexdigest()
-        assert hashlib.file_digest(got, "sha256").hexdigest() == first
-
-
 def test_upload_after_the_repository_was_deleted(
     live_hub: LiveHub, alice: Person, tmp_path: Path
 ) -> None:

@@ -40,6 +40,16 @@ def temporary(hub: Hub) -> list[Path]:
     return list(hub.settings.temporary_dir.iterdir())
 
 
+def test_a_full_xorb_is_taken(tmp_path: Path) -> None:
+    """64 MiB of chunks are more on the wire: their headers and the index come on top."""
+    chunk = noise(128 * 1024)
+    built = BuiltXorb([number.to_bytes(2, "big") + chunk[2:] for number in range(512)], 0)
+    assert len(built.body) > 64 * 2**20
+    with Hub.open(Settings(tmp_path / "hub")) as opened:
+        someone = opened.accounts.actor_for(opened.accounts.create_user("ann"))
+        assert opened.xet.add_xorb(someone, built.name, BytesIO(built.body)) is True
+
+
 def test_a_file_becomes_a_blob(hub: Hub, ann: Actor, repo: Repository) -> None:
     one, two = BuiltXorb([noise(20_000), noise(3)]), BuiltXorb([b"z" * 70_000], 2)
     for xorb in (one, two):
