@@ -40,7 +40,11 @@ def demo(
     items that nobody has used, and serves the pages. Needs no network but the package registry,
     and about eight minutes on two cores.
     """
+    import signal
+
     from plait.demo.run import run_demo
     from plait.demo.sizes import SIZES
 
+    # Whoever ends the demo politely ends its hub too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_demo(directory, size=SIZES[size.value], port=port, report_file=report, serve=serve)
