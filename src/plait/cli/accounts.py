@@ -77,12 +77,16 @@ def add_member(
     member: Annotated[str, typer.Argument(help="The user to add.")],
     directory: HubDirectory,
     role: Annotated[Role, typer.Option(help="What they may do in it.")] = Role.contributor,
+    as_json: Json = False,
 ) -> None:
     """Add a user to an organisation, or change their role in it."""
     with open_hub(directory) as hub:
         accounts = hub.accounts
         accounts.add_member(accounts.get(name), accounts.get_user(member), role.value)
-    print(f"{member} is now a {role.value} of {name}.")
+    if as_json:
+        print_json({"organization": name, "user": member, "role": role.value})
+    else:
+        print(f"{member} is now a {role.value} of {name}.")
 
 
 @token.command("create")

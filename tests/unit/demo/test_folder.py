@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,8 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_a_demo_that_still_runs_is_not_cleared(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()", "plait", "demo"], stdin=-1)
     try:
+        while b"input" not in Path(f"/proc/{other.pid}/cmdline").read_bytes():
+            time.sleep(0.01)  # until then it shows the command line of this process
         (tmp_path / MARKER).write_text(json.dumps({"pid": other.pid}))
         (tmp_path / "hub").mkdir()
         with pytest.raises(BadInput, match=f"process {other.pid}"):
