@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write README's tables from the measured results, so that none of their figures is typed by hand.
+"""Write the documents' tables from the measured results: none of their figures is typed by hand.
 
-Usage: ``python benchmarks/tables.py`` rewrites README.md; ``--check`` only says whether it would.
+Usage: ``python benchmarks/tables.py`` rewrites README.md and benchmarks/README.md; ``--check``
+only says whether it would.
 """
 
 from __future__ import annotations
@@ -82,17 +83,44 @@ def cost_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"demo": demo_table, "cost": cost_table}
+def merge_table() -> str:
+    merge = load("merge")
+    lines = [
+        "| method | Plait CPU s | mergekit CPU s | ratio | GB per CPU-s | anonymous memory "
+        "| same elements |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in merge["methods"].items():
+        plait, peer = row["plait"], row["mergekit"]
+        same = "random draws" if name.startswith("dare") else f"{100 * row['same_elements']:.1f}%"
+        lines.append(
+            f"| `{name}` | {plait['cpu_seconds']:.1f} | {peer['cpu_seconds']:.1f} "
+            f"| {row['cpu_ratio']:.1f} "
+            f"| {plait['gb_per_cpu_second']:.2f} against {peer['gb_per_cpu_second']:.2f} "
+            f"| {plait['peak_anonymous_mb']:.0f} MB against {peer['peak_anonymous_mb']:.0f} MB "
+            f"| {same} |"
+        )
+    copy, model = merge["copy"], merge["model"]
+    lines += [
+        "",
+        f"Models of {model['million_parameters']:.0f} million parameters in {model['format']}. A "
+        f"plain `cp` of one of them takes {copy['cpu_seconds']:.2f} CPU s.",
+    ]
+    return "\n".join(lines)
 
 
-def filled(text: str) -> str:
-    for name, table in TABLES.items():
+TABLES = {"demo": demo_table, "cost": cost_table, "merge": merge_table}
+DOCUMENTS = {"README.md": ("demo", "merge", "cost"), "benchmarks/README.md": ("merge",)}
+
+
+def filled(document: str, text: str) -> str:
+    for name in DOCUMENTS[document]:
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         head, _, rest = text.partition(begin)
         _, found, tail = rest.partition(end)
         if not found:
-            raise SystemExit(f"README.md has no place for the table '{name}'.")
-        text = f"{head}{begin}\n{table()}\n{end}{tail}"
+            raise SystemExit(f"{document} has no place for the table '{name}'.")
+        text = f"{head}{begin}\n{TABLES[name]()}\n{end}{tail}"
     return text
 
 
@@ -100,12 +128,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    before = readme.read_text()
-    after = filled(before)
-    if check:
-        sys.exit(before != after)
-    readme.write_text(after)
+    stale = False
+    for document in DOCUMENTS:
+        path = ROOT / document
+        before = path.read_text()
+        after = filled(document, before)
+        stale |= before != after
+        if not check:
+            path.write_text(after)
+    sys.exit(check and stale)
 
 
 if __name__ == "__main__":
