@@ -86,8 +86,10 @@ def cost_table() -> str:
 def merge_table() -> str:
     merge = load("merge")
     lines = [
-        "| method | Plait CPU s | mergekit CPU s | ratio | GB per CPU-s | anonymous memory "
-        "| same elements |",
+        (
+            "| method | Plait CPU s | mergekit CPU s | ratio | GB per CPU-s | anonymous memory "
+            "| same elements |"
+        ),
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in merge["methods"].items():
@@ -103,8 +105,11 @@ def merge_table() -> str:
     copy, model = merge["copy"], merge["model"]
     lines += [
         "",
-        f"Models of {model['million_parameters']:.0f} million parameters in {model['format']}. A "
-        f"plain `cp` of one of them takes {copy['cpu_seconds']:.2f} CPU s.",
+        (
+            f"Models of {model['million_parameters']:.0f} million parameters in "
+            f"{model['format']}. A plain `cp` of one of them takes "
+            f"{copy['cpu_seconds']:.2f} CPU s."
+        ),
     ]
     return "\n".join(lines)
 
