@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from plait.hub import Hub
-from plait.hub.database import Discussion, DiscussionEvent
+from plait.hub.database import Discussion, DiscussionEvent, now
 from plait.hub.permissions import SYSTEM
 
 
@@ -17,6 +17,30 @@ def say(
 ) -> DiscussionEvent:
     """Post a comment of the hub; ``values`` go beside the text as ``data.plait``."""
     return hub.discussions.add_comment(SYSTEM, discussion, text, data=values)
+
+
+_PROGRESS = "\n\nProgress: "
+
+
+def show_progress(hub: Hub, discussion_id: int, job_id: int, line: str) -> None:
+    """Put how far a merge is into the comment that announced it; an empty line takes it out.
+
+    One comment that moves on, rather than one a stage: any client that reads the discussion sees
+    the present state, and the conversation stays readable.
+    """
+    with hub.session(write=True) as session:
+        for event in session.scalars(_comments(discussion_id)):
+            values = event.data.get("plait")
+            if (
+                isinstance(values, dict)
+                and values.get("kind") == "requested"
+                and values.get("job") == job_id
+            ):
+                text = str(event.data.get("raw", "")).partition(_PROGRESS)[0]
+                if line:
+                    text += _PROGRESS + line
+                event.data = {**event.data, "raw": text, "updatedAt": now().isoformat()}
+                return
 
 
 def said(hub: Hub, discussion_id: int, kind: str, job_id: int) -> bool:
@@ -41,13 +65,18 @@ def hub_values(hub: Hub, discussion_id: int) -> list[dict[str, Any]]:
     Only the hub's: what people post cannot pass for a report.
     """
     with hub.session() as session:
-        rows = session.scalars(
-            select(DiscussionEvent.data)
-            .where(
-                DiscussionEvent.discussion_id == discussion_id,
-                DiscussionEvent.author_id.is_(None),
-                DiscussionEvent.type == "comment",
-            )
-            .order_by(DiscussionEvent.position.desc())
-        ).all()
+        rows = [event.data for event in session.scalars(_comments(discussion_id))]
     return [data["plait"] for data in rows if isinstance(data.get("plait"), dict)]
+
+
+def _comments(discussion_id: int) -> Select[DiscussionEvent]:
+    """Select the hub's own comments, newest first."""
+    return (
+        select(DiscussionEvent)
+        .where(
+            DiscussionEvent.discussion_id == discussion_id,
+            DiscussionEvent.author_id.is_(None),
+            DiscussionEvent.type == "comment",
+        )
+        .order_by(DiscussionEvent.position.desc())
+    )

@@ -35,7 +35,14 @@ REAP = 5.0
 class JobContext:
     """What a handler has of its job: the hub, a folder of its own, ways to speak and to stop."""
 
-    def __init__(self, hub: Hub, held: Lease, folder: Path, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        held: Lease,
+        folder: Path,
+        stopping: threading.Event,
+        told: Callable[[Hub, Job, float, str], None] = lambda hub, job, fraction, stage: None,
+    ) -> None:
         self.hub = hub
         self.held = held
         self.job = held.job
@@ -43,6 +50,7 @@ class JobContext:
         self.lost = threading.Event()
         self.cancel = threading.Event()
         self._stopping = stopping
+        self._told = told
         self._stage = ""
         self._written = 0.0
 
@@ -68,10 +76,13 @@ class JobContext:
         moment = time.monotonic()
         if stage == self._stage and moment - self._written < 0.5:
             return
-        if stage != self._stage:
+        new = stage != self._stage
+        if new:
             self.log(stage)
         self._stage, self._written = stage, moment
         jobs.progress(self.hub, self.held, fraction, stage)
+        if new:
+            self._told(self.hub, self.job, fraction, stage)
 
     def log(self, text: str) -> None:
         """Add to the job's log."""
@@ -89,13 +100,15 @@ class Handler:
     run: Callable[[JobContext], dict[str, Any] | None]
     ended: Callable[[Hub, Job, str], None] = lambda hub, job, reason: None
     """Called with the sentence when a job failed or was cancelled; must be safe to call twice."""
+    progressed: Callable[[Hub, Job, float, str], None] = lambda hub, job, fraction, stage: None
+    """Called when a stage begins, with how far the job is (0 to 1) and the stage's name."""
 
 
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
-    from plait.collaboration.merging.handler import ended, run
+    from plait.collaboration.merging.handler import ended, progressed, run
 
-    return {"merge": Handler(run, ended)}
+    return {"merge": Handler(run, ended, progressed)}
 
 
 class Worker:
@@ -155,10 +168,11 @@ class Worker:
         folder = self.hub.settings.work_dir / f"job-{held.job.id}.{held.attempt}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        context = JobContext(self.hub, held, folder, self.stopping)
+        handler = self.handlers[held.job.kind]
+        context = JobContext(self.hub, held, folder, self.stopping, handler.progressed)
         try:
             with self._kept_alive(context):
-                result = self.handlers[held.job.kind].run(context)
+                result = handler.run(context)
             jobs.succeed(self.hub, held, result)
         except LeaseLost:
             pass  # its successor speaks for the job now

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,19 @@ def test_waiting_for_a_merge_asked_for_with_the_stock_client(
 ) -> None:
     town, server, token = served
     pull = town.propose("shop", town.models / "shop")
-    HfApi(endpoint=server.url, token=token).merge_pull_request("commons/sentiment", pull.number)
+    api = HfApi(endpoint=server.url, token=token)
+    api.merge_pull_request("commons/sentiment", pull.number)
+    seen: list[str] = []
+    for _ in range(600):
+        details = api.get_discussion_details("commons/sentiment", pull.number)
+        (announced,) = (e for e in details.events if "asked for this" in getattr(e, "content", ""))
+        if announced.content.count("Progress: ") and announced.content not in seen:
+            seen.append(announced.content)
+        if details.status == "merged":
+            break
+        time.sleep(0.1)
+    assert len(seen) > 2, "the merge's progress is read with the stock client"
+    assert "Progress" not in announced.content, "what is done has no progress any more"
     done = plait(
         *("pr", "wait", "commons/sentiment", str(pull.number), "--json", "--timeout", "200"),
         HF_ENDPOINT=server.url,

@@ -144,6 +144,14 @@ def test_changed_weights_become_one_job(place: Place, tmp_path: Path) -> None:
     place.write(AddBytes("notes.txt", b"main moved"))
     assert request_merge(place.hub, place.owner, place.repo, pull).job.id == outcome.job.id  # type: ignore[union-attr]
     assert [one["kind"] for one in events.hub_values(place.hub, pull.id)] == ["requested"]
+    announced = place.hub.discussions.events(pull)[-1].data["raw"]
+    for line in ("10%, reading the models.", "60%, judging the candidate."):
+        events.show_progress(place.hub, pull.id, outcome.job.id, line)
+        shown = place.hub.discussions.events(pull)[-1].data["raw"]
+        assert shown == f"{announced}\n\nProgress: {line}"
+    events.show_progress(place.hub, pull.id, outcome.job.id + 1, "of another job")
+    events.show_progress(place.hub, pull.id, outcome.job.id, "")
+    assert place.hub.discussions.events(pull)[-1].data["raw"] == announced
     state = merge_state(place.hub, place.repo, pull)
     assert state["job"]["state"] == "queued"
     assert json.dumps(state)

@@ -56,9 +56,18 @@ def run(context: JobContext) -> dict[str, Any] | None:
     raise Conflict("main kept moving while this was merged. Ask for the merge again.")
 
 
+def progressed(hub: Hub, job: Job, fraction: float, stage: str) -> None:
+    """Show in the discussion how far the merge is."""
+    if job.discussion_id is not None:
+        events.show_progress(hub, job.discussion_id, job.id, f"{fraction:.0%}, {stage}.")
+
+
 def ended(hub: Hub, job: Job, reason: str) -> None:
     """Tell the discussion that its merge ended without a verdict, once."""
-    if job.discussion_id is None or events.said(hub, job.discussion_id, "failed", job.id):
+    if job.discussion_id is None:
+        return
+    events.show_progress(hub, job.discussion_id, job.id, "")
+    if events.said(hub, job.discussion_id, "failed", job.id):
         return
     with hub.session() as session:
         discussion = session.get(Discussion, job.discussion_id)
@@ -132,6 +141,7 @@ def _sides(hub: Hub, repo: Repository, discussion: Discussion, job: Job) -> Side
 
 
 def _post(hub: Hub, discussion: Discussion, report: dict[str, Any]) -> None:
+    events.show_progress(hub, discussion.id, int(report["job"]), "")
     if not events.said(hub, discussion.id, "verdict", report["job"]):
         events.say(hub, discussion, verdict_text(report), {"kind": "verdict", **report})
 
