@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making tensors, block by block, in memory that stays within the processor's cache.
+"""Making tensors, block by block, in small buffers that are used again and again.
 
 Inputs are read by position into small buffers that are used again for every block, not mapped: a
 file that shrinks while it is read is then an error with a sentence instead of a signal that ends
@@ -32,10 +32,12 @@ from plait.fusion.numbers import (
 from plait.fusion.plan import Job
 from plait.fusion.safetensors import Entry
 
-BLOCK = 32_768  # elements: a dozen float32 buffers of this size stay in a core's second-level cache
-SEGMENT = (
-    64 * BLOCK
-)  # elements that one thread makes at a time of a tensor that needs no preparation
+BLOCK = 131_072
+"""Elements of a block. Smaller blocks cost several threads dearly, because every numpy call takes
+and gives back the interpreter's lock; larger ones gain little more and take more memory (measured:
+benchmarks/README.md)."""
+SEGMENT = 16 * BLOCK
+"""Elements that one thread makes at a time of a tensor that needs no preparation."""
 
 
 class Sink(Protocol):
