@@ -53,6 +53,7 @@ bench: install-dev ## Run the benchmarks and write benchmarks/results
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
+	$(BIN)/python benchmarks/blocks.py
 	$(BIN)/python benchmarks/tables.py
 
 clean: ## Remove what make made

@@ -114,8 +114,25 @@ def merge_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"demo": demo_table, "cost": cost_table, "merge": merge_table}
-DOCUMENTS = {"README.md": ("demo", "merge", "cost"), "benchmarks/README.md": ("merge",)}
+def blocks_table() -> str:
+    rows = load("blocks")["rows"]
+    sizes = sorted({row["block"] for row in rows})
+    lines = [
+        "| method, threads | " + " | ".join(f"{size:,}" for size in sizes) + " |",
+        "|---|" + "---:|" * len(sizes),
+    ]
+    for name, threads in dict.fromkeys((row["name"], row["threads"]) for row in rows):
+        found = {r["block"]: r for r in rows if (r["name"], r["threads"]) == (name, threads)}
+        cells = (
+            f"{found[size]['cpu_seconds']:.1f} / {found[size]['wall_seconds']:.1f}"
+            for size in sizes
+        )
+        lines.append(f"| `{name}`, {threads} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+TABLES = {"demo": demo_table, "cost": cost_table, "merge": merge_table, "blocks": blocks_table}
+DOCUMENTS = {"README.md": ("demo", "merge", "cost"), "benchmarks/README.md": ("merge", "blocks")}
 
 
 def filled(document: str, text: str) -> str:

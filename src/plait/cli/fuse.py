@@ -26,7 +26,7 @@ def fuse(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fuse models: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties.
+    """Fuse models: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties, passthrough.
 
     Models are folders or repository ids (taken from the hub that HF_ENDPOINT names). Streams:
     memory stays near the largest tensor. An interrupted run resumes where it stopped.

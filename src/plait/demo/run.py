@@ -125,8 +125,7 @@ def run_demo(
         HF_HUB_DISABLE_UPDATE_CHECK="1",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         TOKENIZERS_PARALLELISM="false",
-        # A second demo on the same machine must not wait for a hub that it cannot reach.
-        HF_HUB_OFFLINE="0",
+        HF_HUB_OFFLINE="0",  # whoever works offline can still reach the hub on this machine
     )
     started = time.perf_counter()
     with ExitStack() as stack:
