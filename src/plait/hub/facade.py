@@ -23,12 +23,12 @@ from plait.hub.blobs import BlobStore
 from plait.hub.commits import CommitService
 from plait.hub.database import Blob, BlobGrant, Repository, make_engine
 from plait.hub.discussions import Discussions
+from plait.hub.events import Events
 from plait.hub.git import GitStore
 from plait.hub.migrations import upgrade
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
 from plait.hub.tokens import Tokens
-from plait.hub.xet import XetService
 from plait.settings import MARKER, Settings
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class Hub:
             settings.blob_dir, settings.temporary_dir, max_size=settings.max_blob
         )
         self.git = GitStore(settings.git_dir, self._blob_size)
+        self.events = Events()
         self.accounts = Accounts(self)
         self.tokens = Tokens(self)
         self.repositories = Repositories(self)
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
-        self.xet = XetService(self)
 
     @cached_property
     def xet(self) -> XetService:

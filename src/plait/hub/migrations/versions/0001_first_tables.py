@@ -21,70 +21,163 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("fullname", sa.String(length=200), nullable=False),
         sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("about", sa.String(length=2000), nullable=False),
         sa.Column("is_admin", sa.Boolean(), nullable=False),
+        sa.Column("password", sa.String(length=255), nullable=True),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name_key"),
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "audit_entries",
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(length=96), nullable=False),
+        sa.Column("actor_id", sa.Integer(), nullable=True),
+        sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=48), nullable=False),
+        sa.Column("target", sa.String(length=300), nullable=False),
+        sa.Column("namespace_id", sa.Integer(), nullable=True),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("previous", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("position"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_entries_action", "audit_entries", ["action"], unique=False)
+    op.create_index("ix_audit_entries_actor_id", "audit_entries", ["actor_id"], unique=False)
+    op.create_index(
+        "ix_audit_entries_namespace_id", "audit_entries", ["namespace_id"], unique=False
+    )
+    op.create_index(
+        "ix_audit_entries_repository_id", "audit_entries", ["repository_id"], unique=False
+    )
+    op.create_table(
         "blobs",
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("flat", sa.Boolean(), nullable=False),
         sa.Column("xet_hash", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("touched_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("sha256"),
     )
     op.create_index("ix_blobs_xet_hash", "blobs", ["xet_hash"], unique=False)
+    op.create_table(
+        "file_scans",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("findings", sa.JSON(), nullable=False),
+        sa.Column("scanned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("sha256"),
+    )
+    op.create_table(
+        "rate_counts",
+        sa.Column("key", sa.String(length=160), nullable=False),
+        sa.Column("window", sa.Integer(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "window"),
+    )
     op.create_table(
         "xorbs",
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("raw_size", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("touched_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("hash"),
     )
+    op.create_table(
+        "collections",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=24), nullable=False),
+        sa.Column("namespace_id", sa.Integer(), nullable=False),
+        sa.Column("title", sa.String(length=120), nullable=False),
+        sa.Column("title_key", sa.String(length=120), nullable=False),
+        sa.Column("description", sa.String(length=400), nullable=False),
+        sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("theme", sa.String(length=16), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("upvotes", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["created_by"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("namespace_id", "title_key"),
+        sa.UniqueConstraint("public_id"),
+    )
+    op.create_index("ix_collections_namespace_id", "collections", ["namespace_id"], unique=False)
+    op.create_table(
+        "follows",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "account_id"),
+    )
+    op.create_index("ix_follows_account_id", "follows", ["account_id"], unique=False)
+    op.create_table(
+        "identities",
+        sa.Column("issuer", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("issuer", "subject"),
+    )
+    op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
     op.create_table(
         "memberships",
         sa.Column("organization_id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["organization_id"], ["accounts.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("organization_id", "user_id"),
     )
     op.create_index("ix_memberships_user_id", "memberships", ["user_id"], unique=False)
     op.create_table(
-        "repositories",
+        "one_time_secrets",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_index("ix_one_time_secrets_user_id", "one_time_secrets", ["user_id"], unique=False)
+    op.create_table(
+        "teams",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("type", sa.String(length=16), nullable=False),
-        sa.Column("namespace_id", sa.Integer(), nullable=False),
+        sa.Column("organization_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=96), nullable=False),
         sa.Column("name_key", sa.String(length=96), nullable=False),
-        sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("description", sa.String(length=400), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("created_by", sa.Integer(), nullable=True),
-        sa.Column("card", sa.JSON(), nullable=False),
-        sa.Column("head", sa.String(length=40), nullable=True),
-        sa.Column("next_discussion", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["created_by"], ["accounts.id"], ondelete="SET NULL"),
-        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["organization_id"], ["accounts.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("type", "namespace_id", "name_key"),
+        sa.UniqueConstraint("organization_id", "name_key"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_repositories_namespace_id", "repositories", ["namespace_id"], unique=False)
-    op.create_index("ix_repositories_updated", "repositories", ["updated_at", "id"], unique=False)
     op.create_table(
         "tokens",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=96), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("hint", sa.String(length=8), nullable=False),
         sa.Column("scope", sa.String(length=16), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_from", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
@@ -93,6 +186,37 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_tokens_user_id", "tokens", ["user_id"], unique=False)
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=24), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("url", sa.String(length=2000), nullable=False),
+        sa.Column("watched", sa.JSON(), nullable=False),
+        sa.Column("domains", sa.JSON(), nullable=False),
+        sa.Column("secret", sa.String(length=255), nullable=True),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("public_id"),
+    )
+    op.create_index("ix_webhooks_user_id", "webhooks", ["user_id"], unique=False)
+    op.create_table(
+        "xet_file_xorbs",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("xorb", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["sha256"], ["blobs.sha256"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("sha256", "xorb"),
+    )
+    op.create_index("ix_xet_file_xorbs_xorb", "xet_file_xorbs", ["xorb"], unique=False)
+    op.create_table(
+        "xet_files",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["sha256"], ["blobs.sha256"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("sha256"),
+    )
     op.create_table(
         "xorb_owners",
         sa.Column("user_id", sa.Integer(), nullable=False),
@@ -103,14 +227,148 @@ def upgrade() -> None:
     )
     op.create_index("ix_xorb_owners_hash", "xorb_owners", ["hash"], unique=False)
     op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=24), nullable=False),
+        sa.Column("webhook_id", sa.Integer(), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("public_id"),
+    )
+    op.create_index("ix_deliveries_due", "deliveries", ["state", "due_at"], unique=False)
+    op.create_index("ix_deliveries_webhook_id", "deliveries", ["webhook_id"], unique=False)
+    op.create_table(
+        "repositories",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("type", sa.String(length=16), nullable=False),
+        sa.Column("namespace_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=96), nullable=False),
+        sa.Column("name_key", sa.String(length=96), nullable=False),
+        sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("gated", sa.String(length=8), nullable=False),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.Column("team_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.Integer(), nullable=True),
+        sa.Column("created_with", sa.Integer(), nullable=True),
+        sa.Column("card", sa.JSON(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("parameters", sa.BigInteger(), nullable=True),
+        sa.Column("head", sa.String(length=40), nullable=True),
+        sa.Column("likes", sa.Integer(), nullable=False),
+        sa.Column("downloads", sa.Integer(), nullable=False),
+        sa.Column("downloads_all_time", sa.Integer(), nullable=False),
+        sa.Column("trending", sa.Float(), nullable=False),
+        sa.Column("next_discussion", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["created_by"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["created_with"], ["tokens.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("type", "namespace_id", "name_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_repositories_created", "repositories", ["type", "created_at", "id"], unique=False
+    )
+    op.create_index(
+        "ix_repositories_downloads", "repositories", ["type", "downloads", "id"], unique=False
+    )
+    op.create_index("ix_repositories_likes", "repositories", ["type", "likes", "id"], unique=False)
+    op.create_index("ix_repositories_namespace_id", "repositories", ["namespace_id"], unique=False)
+    op.create_index("ix_repositories_team_id", "repositories", ["team_id"], unique=False)
+    op.create_index(
+        "ix_repositories_trending", "repositories", ["type", "trending", "id"], unique=False
+    )
+    op.create_index(
+        "ix_repositories_updated", "repositories", ["type", "updated_at", "id"], unique=False
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_index("ix_sessions_user_id", "sessions", ["user_id"], unique=False)
+    op.create_table(
+        "team_members",
+        sa.Column("team_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("team_id", "user_id"),
+    )
+    op.create_index("ix_team_members_user_id", "team_members", ["user_id"], unique=False)
+    op.create_table(
+        "access_requests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=24), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("fields", sa.JSON(), nullable=False),
+        sa.Column("reason", sa.String(length=400), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["decided_by"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("public_id"),
+        sa.UniqueConstraint("repository_id", "user_id"),
+    )
+    op.create_index(
+        "ix_access_requests_repository_id", "access_requests", ["repository_id"], unique=False
+    )
+    op.create_index("ix_access_requests_user_id", "access_requests", ["user_id"], unique=False)
+    op.create_table(
         "blob_grants",
         sa.Column("repository_id", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("repository_id", "sha256"),
     )
     op.create_index("ix_blob_grants_sha256", "blob_grants", ["sha256"], unique=False)
+    op.create_table(
+        "collection_items",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=24), nullable=False),
+        sa.Column("collection_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
+        sa.Column("item_type", sa.String(length=16), nullable=False),
+        sa.Column("item_id", sa.String(length=200), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("note", sa.String(length=500), nullable=False),
+        sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("public_id"),
+    )
+    op.create_index(
+        "ix_collection_items_collection_id", "collection_items", ["collection_id"], unique=False
+    )
+    op.create_index(
+        "ix_collection_items_repository_id", "collection_items", ["repository_id"], unique=False
+    )
     op.create_table(
         "discussions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -132,6 +390,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_discussions_repository_id", "discussions", ["repository_id"], unique=False)
     op.create_table(
+        "download_counts",
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("repository_id", "day"),
+    )
+    op.create_table(
         "evaluations",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -147,6 +413,32 @@ def upgrade() -> None:
     )
     op.create_index("ix_evaluations_repository_id", "evaluations", ["repository_id"], unique=False)
     op.create_table(
+        "likes",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "repository_id"),
+    )
+    op.create_index("ix_likes_repository_id", "likes", ["repository_id"], unique=False)
+    op.create_table(
+        "repository_redirects",
+        sa.Column("type", sa.String(length=16), nullable=False),
+        sa.Column("namespace_key", sa.String(length=96), nullable=False),
+        sa.Column("name_key", sa.String(length=96), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("type", "namespace_key", "name_key"),
+    )
+    op.create_index(
+        "ix_repository_redirects_repository_id",
+        "repository_redirects",
+        ["repository_id"],
+        unique=False,
+    )
+    op.create_table(
         "repository_tags",
         sa.Column("repository_id", sa.Integer(), nullable=False),
         sa.Column("tag", sa.String(length=200), nullable=False),
@@ -155,17 +447,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_repository_tags_tag", "repository_tags", ["tag"], unique=False)
     op.create_table(
-        "sessions",
-        sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.Column("token_id", sa.Integer(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        "token_grants",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("token_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
+        sa.Column("namespace_id", sa.Integer(), nullable=True),
+        sa.Column("permission", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["token_id"], ["tokens.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("digest"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("token_id", "repository_id", "namespace_id"),
     )
-    op.create_index("ix_sessions_user_id", "sessions", ["user_id"], unique=False)
+    op.create_index("ix_token_grants_token_id", "token_grants", ["token_id"], unique=False)
     op.create_table(
         "discussion_events",
         sa.Column("position", sa.Integer(), nullable=False),

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opening the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+
+
+def make_engine(url: str) -> Engine:
+    """Open the database; SQLite in WAL mode, with foreign keys and a patient busy timeout."""
+    sqlite = url.startswith("sqlite")
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 30} if sqlite else {},
+        pool_pre_ping=not sqlite,
+        # As many as the server has threads, so that no request waits for a connection.
+        pool_size=20,
+        max_overflow=44,
+    )
+    if sqlite:
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            # The driver's own transaction handling would begin too late for BEGIN IMMEDIATE.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Any) -> None:
+            # A transaction may ask for the write lock at once (see Hub.session(write=True)).
+            mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+            connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
