@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements/models.txt | $(V
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need"
-	$(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[all,dev]'
 	@touch $@
 
 test: install-dev ## Run the whole suite
