@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from plait.errors import BadInput
 
@@ -23,7 +26,9 @@ class Settings:
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in the hub's folder."""
     host: str = "127.0.0.1"
+    """The address that the server listens on."""
     port: int = 7860
+    """The port that the server listens on; 0 takes a free one."""
     public_url: str = ""
     """The address that clients use, when it is not http://host:port (behind a proxy)."""
     max_regular_file: int = 10 * 2**20
@@ -46,6 +51,7 @@ class Settings:
     job_attempts: int = 3
     """How often a job is taken up before it is marked failed."""
     evaluation_batch: int = 64
+    """How many texts a model is asked about at once."""
     workers: int = 1
     """Worker processes that `plait serve` starts; 0 means that another machine runs them."""
 
@@ -113,3 +119,38 @@ def load_settings(
             values[field.name] = text
     values.update({key: value for key, value in overrides.items() if value is not None})
     return Settings(dir=Path(directory).expanduser().resolve(), **values)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A setting as people read it."""
+
+    name: str
+    variable: str
+    """The environment variable that sets it."""
+    default: Any
+    meaning: str
+
+
+def describe() -> list[Described]:
+    """List every setting with its variable, default and meaning, in the order of `Settings`."""
+    body = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    meanings = {}
+    for field, text in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            said = text.value.value if _is_text(text) else ""
+            meanings[field.target.id] = " ".join(said.split())
+    return [
+        Described(field.name, f"PLAIT_{field.name.upper()}", field.default, meanings[field.name])
+        for field in fields(Settings)
+        if field.name != "dir"
+    ]
+
+
+def _is_text(node: ast.stmt) -> TypeGuard[Any]:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from plait import __version__
-from plait.cli import accounts, demo, evaluate, fuse, maintenance, pulls, serve
+from plait.cli import accounts, demo, evaluate, fuse, maintenance, pulls, serve, settings
 from plait.errors import PlaitError
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command("fuse")(fuse.fuse)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
 app.command("gc")(maintenance.gc)
+app.command("settings")(settings.settings)
 app.command("check-hub")(maintenance.check_hub)
 
 
