@@ -234,7 +234,7 @@ def _land_files(
                 "each other. Bring the pull request up to date with main and choose what holds."
             )
         operations = merged.operations
-    oid = hub.git.commit(
+    update = hub.git.advance(
         repo,
         ref=discussion.base_ref,
         parent_oid=sides.main,
@@ -245,6 +245,8 @@ def _land_files(
         message=message,
         author=author,
     )
+    hub.references.moved(actor, repo, [update])
+    oid = str(update.new)
     if comment.strip():
         hub.discussions.add_comment(actor, discussion, comment)
     if repo.type == "model" and any(driver_of(path) == "weights" for path in paths):
@@ -261,7 +263,6 @@ def _land_files(
             {"kind": "merged-as-files", "landed": oid},
         )
     hub.discussions.mark_merged(actor, discussion, oid)
-    hub.repositories.refresh(repo)
     return oid
 
 

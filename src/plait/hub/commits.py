@@ -26,7 +26,7 @@ from plait.errors import (
 from plait.hub.blobs import storage_errors
 from plait.hub.database import Blob, BlobGrant, Discussion, Repository, now
 from plait.hub.discussions import pull_ref
-from plait.hub.git import MAIN, Author, TreeEntry
+from plait.hub.git import Author, TreeEntry
 from plait.hub.names import check_branch, check_path, check_text, pull_number
 from plait.hub.operations import AddBytes, AddPointer, Operation
 from plait.hub.permissions import Actor
@@ -118,9 +118,8 @@ class CommitService:
         repeated = self._find_repeat(repo, ref, operations, message, author, parent)
         if repeated is not None:
             return CommitOutcome(repeated, discussion)
-        before = git.head(repo, ref)
         try:
-            oid = git.commit(
+            update = git.advance(
                 repo,
                 ref=ref,
                 operations=operations,
@@ -135,11 +134,11 @@ class CommitService:
                 raise
             return CommitOutcome(repeated, discussion)
         # git has the truth; what follows only keeps lists and pages up to date with it.
-        if oid != before:
+        oid = str(update.new)
+        if oid != update.old:
             if discussion is not None:
                 self._hub.discussions.note_commit(actor, discussion, oid, summary)
-            if ref == MAIN:
-                self._hub.repositories.refresh(repo)
+            self._hub.references.moved(actor, repo, [update])
         return CommitOutcome(oid, discussion)
 
     def may_commit(

@@ -27,6 +27,7 @@ from plait.hub.objects import (
     CommitInfo,
     Ref,
     Refs,
+    RefUpdate,
     TreeEntry,
     find_commit,
     ref_commit,
@@ -111,7 +112,11 @@ class GitStore(GitReader):
         finally:
             os.close(descriptor)
 
-    def commit(
+    def commit(self, repo: Repository | int, **options: Any) -> str:
+        """Do as `advance` does and return the commit's id alone."""
+        return str(self.advance(repo, **options).new)
+
+    def advance(
         self,
         repo: Repository | int,
         *,
@@ -124,8 +129,8 @@ class GitStore(GitReader):
         expected: str | None = None,
         tree: str | None = None,
         allow_empty: bool = False,
-    ) -> str:
-        """Write a commit and move ``ref`` to it, or change nothing; return the commit's id.
+    ) -> RefUpdate:
+        """Write a commit and move ``ref`` to it, or change nothing; return what ``ref`` did.
 
         Args:
             repo: where.
@@ -163,7 +168,7 @@ class GitStore(GitReader):
                 allow_empty=allow_empty,
             )
             _move(git, ref, oid, head)
-            return oid
+            return RefUpdate(ref, head, oid)
 
     def write_commit(
         self,
@@ -214,8 +219,8 @@ class GitStore(GitReader):
         oid: str,
         *,
         expected: str | EllipsisType | None = ...,
-    ) -> None:
-        """Make ``ref`` stand for a commit.
+    ) -> str | None:
+        """Make ``ref`` stand for a commit; return the one that it stood for.
 
         ``expected`` is what it must stand for now, None for "must not exist"; left out: anything.
 
@@ -231,6 +236,7 @@ class GitStore(GitReader):
             if expected is not ... and expected != head:
                 raise moved()
             _move(git, ref, str(find_commit(git, oid).id), head)
+            return head
 
     def create_tag(
         self, repo: Repository | int, name: str, oid: str, message: str | None, author: Author
@@ -253,8 +259,8 @@ class GitStore(GitReader):
             else:
                 _move(git, ref, oid, None)
 
-    def delete_ref(self, repo: Repository | int, ref: str) -> None:
-        """Remove a ref.
+    def delete_ref(self, repo: Repository | int, ref: str) -> str | None:
+        """Remove a ref and return the commit that it stood for.
 
         Raises:
             RevisionNotFound: there is none.
@@ -263,8 +269,10 @@ class GitStore(GitReader):
             git = self.open(repo)
             if ref not in git.references:
                 raise RevisionNotFound(f"Invalid rev id: there is no {ref[:120]!a}.")
+            head = ref_commit(git, ref)
             _drop_stale_lock(git, ref)
             git.references.delete(ref)
+            return head
 
     def merge_trees(
         self, repo: Repository | int, ours: str, theirs: str, ancestor: str | None = None
@@ -359,6 +367,7 @@ __all__ = [
     "CommitInfo",
     "GitStore",
     "Ref",
+    "RefUpdate",
     "Refs",
     "TreeEntry",
     "moved",

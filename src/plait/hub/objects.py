@@ -80,6 +80,15 @@ class Refs:
 
 
 @dataclass(frozen=True)
+class RefUpdate:
+    """A ref that moved; ``old`` None: it is new, ``new`` None: it is gone."""
+
+    ref: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True)
 class Change:
     """A path that differs between two commits, with git's ids of both sides."""
 

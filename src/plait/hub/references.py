@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from plait.errors import BadInput, Conflict, RevisionNotFound
 from plait.hub.database import Repository
-from plait.hub.git import MAIN, Author
+from plait.hub.git import MAIN, Author, RefUpdate
 from plait.hub.names import check_branch, check_tag
 from plait.hub.permissions import Actor
 
@@ -21,6 +22,26 @@ class References:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
+    def moved(self, actor: Actor, repo: Repository, updates: Sequence[RefUpdate]) -> None:
+        """Tell everybody that refs moved, and bring what is listed of main up to date.
+
+        To be called once for each change, right after git moved the refs. A process that is
+        killed in between leaves the refs moved and the change untold.
+        """
+        updates = [update for update in updates if update.old != update.new]
+        if not updates:
+            return
+        with self._hub.session(write=True) as session:
+            self._hub.events.record(
+                session,
+                actor,
+                "ref.update",
+                repo=repo,
+                updated=[{"ref": u.ref, "old": u.old, "new": u.new} for u in updates],
+            )
+        if any(update.ref == MAIN for update in updates):
+            self._hub.repositories.refresh(repo)
+
     def create_branch(
         self, actor: Actor, repo: Repository, name: str, starting_point: str | None = None
     ) -> None:
@@ -33,7 +54,9 @@ class References:
         """
         self._hub.repositories.require(actor, repo, "repo.write")
         oid = self._hub.git.resolve(repo, starting_point or "main")
-        self._hub.git.set_ref(repo, f"refs/heads/{check_branch(name)}", oid, expected=None)
+        ref = f"refs/heads/{check_branch(name)}"
+        self._hub.git.set_ref(repo, ref, oid, expected=None)
+        self.moved(actor, repo, [RefUpdate(ref, None, oid)])
 
     def delete_branch(self, actor: Actor, repo: Repository, name: str) -> None:
         """Remove a branch.
@@ -46,7 +69,8 @@ class References:
         ref = f"refs/heads/{check_branch(name)}"
         if ref == MAIN:
             raise BadInput(f"Cannot delete {ref}")
-        self._hub.git.delete_ref(repo, ref)
+        old = self._hub.git.delete_ref(repo, ref)
+        self.moved(actor, repo, [RefUpdate(ref, old, None)])
 
     def create_tag(
         self,
@@ -66,7 +90,9 @@ class References:
         self._hub.repositories.require(actor, repo, "repo.write")
         git = self._hub.git
         author = Author(actor.name or "plait")
-        git.create_tag(repo, check_tag(name), git.resolve(repo, revision), message, author)
+        oid = git.resolve(repo, revision)
+        git.create_tag(repo, check_tag(name), oid, message, author)
+        self.moved(actor, repo, [RefUpdate(f"refs/tags/{name}", None, oid)])
 
     def delete_tag(self, actor: Actor, repo: Repository, name: str) -> None:
         """Remove a tag.
@@ -75,7 +101,9 @@ class References:
             RevisionNotFound: there is none of that name.
         """
         self._hub.repositories.require(actor, repo, "repo.write")
-        self._hub.git.delete_ref(repo, f"refs/tags/{check_tag(name)}")
+        ref = f"refs/tags/{check_tag(name)}"
+        old = self._hub.git.delete_ref(repo, ref)
+        self.moved(actor, repo, [RefUpdate(ref, old, None)])
 
     def super_squash(self, actor: Actor, repo: Repository, branch: str, message: str = "") -> str:
         """Replace a branch's history by one commit with its files; return the commit's id.
@@ -103,6 +131,5 @@ class References:
             parents=[],
         )
         hub.git.set_ref(repo, ref, oid, expected=head)
-        if ref == MAIN:
-            hub.repositories.refresh(repo)
+        self.moved(actor, repo, [RefUpdate(ref, head, oid)])
         return oid

@@ -30,6 +30,7 @@ from plait.collaboration.merging.material import Material
 from plait.collaboration.merging.search import Candidate
 from plait.errors import Conflict
 from plait.hub import (
+    SYSTEM,
     AddBytes,
     AddPointer,
     Author,
@@ -167,7 +168,7 @@ def land(
         [_results(repo, report)],
         _section(repo, lineage, report),
     )
-    return hub.git.commit(
+    update = hub.git.advance(
         repo,
         ref=discussion.base_ref,
         parent_oid=sides.main,
@@ -182,6 +183,8 @@ def land(
         message=landing_message(discussion, report),
         author=Author(author),
     )
+    hub.references.moved(SYSTEM, repo, [update])
+    return str(update.new)
 
 
 def _card_text(sides: Sides, operations: Sequence[Operation]) -> str:
