@@ -43,6 +43,21 @@ class Forbidden(PlaitError):
     code = "Forbidden"
 
 
+class GatedRepository(Forbidden):
+    """The files of a gated repository are for those whom its owners let in."""
+
+    code = "GatedRepo"
+
+
+class DisabledRepository(Forbidden):
+    """The hub's administrators have closed the repository; clients know it by these words."""
+
+    code = "DisabledRepo"
+
+    def __init__(self) -> None:
+        super().__init__("Access to this resource is disabled.")
+
+
 class NotFound(PlaitError):
     """The thing does not exist for this caller."""
 
@@ -72,6 +87,19 @@ class EntryNotFound(NotFound):
         self.commit = commit
 
 
+class Moved(PlaitError):
+    """The repository has another name now, which the caller may know."""
+
+    status = 307
+    code = "Moved"
+
+    def __init__(self, repo_type: str, old_name: str, new_name: str) -> None:
+        super().__init__(f"The {repo_type} '{old_name}' is now '{new_name}'.")
+        self.repo_type = repo_type
+        self.old_name = old_name
+        self.new_name = new_name
+
+
 class Conflict(PlaitError):
     """The thing exists already, or two changes contradict each other."""
 
@@ -98,6 +126,19 @@ class RangeNotSatisfiable(PlaitError):
 
     status = 416
     code = "RangeNotSatisfiable"
+
+
+class TooManyRequests(PlaitError):
+    """The caller did something that is limited too often; ``retry_after`` is in seconds."""
+
+    status = 429
+    code = "TooManyRequests"
+
+    def __init__(self, message: str, *, retry_after: int, limit: int, window: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.limit = limit
+        self.window = window
 
 
 class Unsupported(PlaitError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +12,16 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from plait.errors import BadInput, EntryNotFound, PlaitError, RepositoryNotFound, Unauthorized
+from plait.errors import (
+    BadInput,
+    EntryNotFound,
+    GatedRepository,
+    Moved,
+    PlaitError,
+    RepositoryNotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 from plait.hub.permissions import ANONYMOUS
 
 log = logging.getLogger("plait.api")
@@ -23,10 +33,17 @@ INVALID_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
 def answer(request: Request, error: PlaitError) -> JSONResponse:
     """Turn an error into the JSON and headers that the Hub's clients understand."""
     status = error.status
-    if isinstance(error, RepositoryNotFound) and _anonymous(request):
+    if isinstance(error, RepositoryNotFound | GatedRepository) and _anonymous(request):
         # As the Hub does: whoever has not signed in is told to, whether the thing exists or not.
         status = 401
     headers = {"X-Error-Code": error.code, "X-Error-Message": _one_line(error.message)}
+    if isinstance(error, Moved):
+        headers["Location"] = _moved(request, error)
+    if isinstance(error, TooManyRequests):
+        # As huggingface_hub reads them: draft-ietf-httpapi-ratelimit-headers-09.
+        headers["Retry-After"] = str(error.retry_after)
+        headers["RateLimit"] = f'"plait";r=0;t={error.retry_after}'
+        headers["RateLimit-Policy"] = f'"fixed window";"plait";q={error.limit};w={error.window}'
     if isinstance(error, EntryNotFound) and error.commit:
         headers["X-Repo-Commit"] = error.commit
     if isinstance(error, Unauthorized):
@@ -75,6 +92,21 @@ def install(app: FastAPI) -> None:
         # This answer is made outside the middleware that would add the header.
         found.headers["X-Request-Id"] = request_id
         return found
+
+
+def _moved(request: Request, error: Moved) -> str:
+    """Return this request's address with the repository's new name, as a path of this hub."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    parts = raw.partition(b"?")[0].decode("latin-1").split("/")
+    old = error.old_name.lower().split("/")
+    for place in range(1, len(parts) - 1):
+        namespace, name = (unquote(part).lower() for part in parts[place : place + 2])
+        if namespace == old[0] and name in (old[1], f"{old[1]}.git"):
+            end = ".git" if name != old[1] else ""
+            parts[place : place + 2] = [f"{error.new_name}{end}"]
+            break
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    return "/".join(parts) + (f"?{query}" if query else "")
 
 
 def _anonymous(request: Request) -> bool:

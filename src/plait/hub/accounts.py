@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, Conflict, NotFound
-from plait.hub.database import Account, Membership
+from plait.hub.database import Account, Membership, TeamMember, TokenGrant
 from plait.hub.names import check_namespace
-from plait.hub.permissions import ROLES, Actor, Role, Scope
+from plait.hub.permissions import ROLES, Actor, Permission, Role, Scope
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
@@ -195,10 +195,22 @@ class Accounts:
 
 
 def load_actor(session: Session, user: Account, scope: Scope, token_id: int | None = None) -> Actor:
-    """Build an `Actor` inside an open session."""
+    """Build an `Actor` inside an open session, with the rights that the user has now."""
     roles = session.execute(
         select(Membership.organization_id, Membership.role).where(Membership.user_id == user.id)
     )
+    teams = session.execute(
+        select(TeamMember.team_id, TeamMember.role).where(TeamMember.user_id == user.id)
+    )
+    repositories: dict[int, Permission] = {}
+    namespaces: dict[int, Permission] = {}
+    if scope == "fine-grained":
+        for grant in session.scalars(select(TokenGrant).where(TokenGrant.token_id == token_id)):
+            permission = cast(Permission, grant.permission)
+            if grant.repository_id is not None:
+                repositories[grant.repository_id] = permission
+            elif grant.namespace_id is not None:
+                namespaces[grant.namespace_id] = permission
     return Actor(
         user_id=user.id,
         name=user.name,
@@ -206,4 +218,8 @@ def load_actor(session: Session, user: Account, scope: Scope, token_id: int | No
         scope=scope,
         roles=MappingProxyType({o: cast(Role, role) for o, role in roles}),
         token_id=token_id,
+        teams=MappingProxyType({t: cast(Role, role) for t, role in teams}),
+        repository_grants=MappingProxyType(repositories),
+        namespace_grants=MappingProxyType(namespaces),
+        disabled=user.disabled_at is not None,
     )

@@ -7,20 +7,36 @@ import base64
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, false, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from plait.cards import card_tags, read_head
-from plait.errors import BadInput, Conflict, EntryNotFound, Forbidden, RepositoryNotFound
-from plait.hub.database import Account, Discussion, Repository, RepositoryTag, now
+from plait.errors import (
+    BadInput,
+    Conflict,
+    DisabledRepository,
+    EntryNotFound,
+    Forbidden,
+    GatedRepository,
+    RepositoryNotFound,
+)
+from plait.hub.database import (
+    AccessRequest,
+    Account,
+    Discussion,
+    Repository,
+    RepositoryTag,
+    now,
+)
 from plait.hub.git import Author
 from plait.hub.names import check_repository_type, check_text, split_repository
-from plait.hub.permissions import Action, Actor, can, resource_of
+from plait.hub.permissions import GATED, Action, Actor, can, resource_of
+from plait.hub.visibility import readable
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
@@ -143,6 +159,8 @@ class Repositories:
 
         Raises:
             RepositoryNotFound: the actor may not even read the repository.
+            DisabledRepository: the hub's administrators have closed it.
+            GatedRepository: its files are for those whom its owners let in.
             Forbidden: the actor may read it but not do that.
         """
         resource = resource_of(repo, discussion)
@@ -150,13 +168,40 @@ class Repositories:
             return
         if not can(actor, "repo.read", resource):
             raise missing(repo.type, repo.full_name)
+        if resource.disabled:
+            raise DisabledRepository
+        if resource.gated and action in GATED:
+            let_in = replace(resource, accepted=True)
+            if can(actor, action, let_in) and self._let_in(actor, repo):
+                return
+            if not actor.signed_in or can(actor, action, let_in):
+                raise GatedRepository(
+                    f"The files of {repo.type} '{repo.full_name}' are for those whom its owners "
+                    f"let in. Ask for access at {self._hub.settings.url}"
+                    f"/{'' if repo.type == 'model' else f'{repo.type}s/'}{repo.full_name} "
+                    "and use a token of yours."
+                )
         if not actor.signed_in:
             hint = "Use a token."
         elif actor.scope != "write":
-            hint = "The token may only read; use one of scope 'write'."
+            hint = f"The token goes no further than '{actor.scope}'; use one of scope 'write'."
         else:
             hint = "Ask a member with the role 'write', or open a pull request."
-        raise Forbidden(f"You may not change {repo.type} '{repo.full_name}' in this way. {hint}")
+        raise Forbidden(f"You may not do this with {repo.type} '{repo.full_name}'. {hint}")
+
+    def _let_in(self, actor: Actor, repo: Repository) -> bool:
+        query = select(AccessRequest.id).where(
+            AccessRequest.repository_id == repo.id,
+            AccessRequest.user_id == actor.user_id,
+            AccessRequest.status == "accepted",
+        )
+        with self._hub.session() as session:
+            return session.scalar(query) is not None
+
+    @staticmethod
+    def readable(actor: Actor) -> ColumnElement[bool]:
+        """Return the condition on `Repository` rows that the actor may read."""
+        return readable(actor)
 
     def list(
         self,
@@ -187,7 +232,7 @@ class Repositories:
         """
         check_text("".join([search or "", namespace or "", *tags]), "The search", 10_000)
         query = select(Repository).join(Account, Account.id == Repository.namespace_id)
-        query = query.where(_readable(actor))
+        query = query.where(readable(actor))
         if repo_type is not None:
             query = query.where(Repository.type == repo_type)
         if namespace is not None:
@@ -290,14 +335,6 @@ def _fresh(session: Session, repo: Repository) -> Repository:
     if fresh is None:
         raise missing(repo.type, repo.full_name)
     return fresh
-
-
-def _readable(actor: Actor) -> ColumnElement[bool]:
-    if actor.is_system or (actor.is_admin and actor.scope != "none"):
-        return Repository.id.is_not(None)
-    public = Repository.private.is_(False)
-    own = actor.namespaces()
-    return or_(public, Repository.namespace_id.in_(own) if own else false())
 
 
 def _ordered(query: Select[Any], sort: Sort, cursor: str | None) -> Select[Any]:
