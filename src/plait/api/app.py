@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from plait import __version__
 from plait.api import (
+    collections,
     commit,
     discussions,
     errors,
@@ -104,6 +105,7 @@ def create_api(hub: Hub) -> FastAPI:
         refs,
         discussions,
         jobs,
+        collections,
         resolve,
     ):
         app.include_router(module.router)

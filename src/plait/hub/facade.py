@@ -18,13 +18,16 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from plait.errors import BadInput, NotFound, StorageFull
+from plait.hub.access import Access
 from plait.hub.accounts import Accounts
 from plait.hub.blobs import BlobStore
+from plait.hub.collections import Collections
 from plait.hub.commits import CommitService
 from plait.hub.database import Blob, BlobGrant, Repository, make_engine
 from plait.hub.discussions import Discussions
 from plait.hub.events import Events
 from plait.hub.git import GitStore
+from plait.hub.likes import Likes
 from plait.hub.migrations import upgrade
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
@@ -59,9 +62,12 @@ class Hub:
         self.accounts = Accounts(self)
         self.tokens = Tokens(self)
         self.repositories = Repositories(self)
+        self.access = Access(self)
+        self.likes = Likes(self)
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
+        self.collections = Collections(self)
 
     @cached_property
     def xet(self) -> XetService:
