@@ -17,9 +17,9 @@ from plait.hub.database.accounts import (
 )
 from plait.hub.database.base import Base, UtcDateTime, now
 from plait.hub.database.discussions import Discussion, DiscussionEvent
-from plait.hub.database.engine import make_engine
+from plait.hub.database.engine import lock_name, make_engine
 from plait.hub.database.jobs import Job, JobLine, StoredEvaluation
-from plait.hub.database.records import AuditEntry, Delivery, Webhook
+from plait.hub.database.records import AuditEntry, Delivery, Webhook, WebhookWatch
 from plait.hub.database.repositories import (
     AccessRequest,
     Collection,
@@ -35,6 +35,7 @@ from plait.hub.database.storage import (
     Blob,
     BlobGrant,
     FileScan,
+    PendingScan,
     XetFile,
     XetFileXorb,
     Xorb,
@@ -63,6 +64,7 @@ __all__ = [
     "Like",
     "Membership",
     "OneTimeSecret",
+    "PendingScan",
     "RateCount",
     "Repository",
     "RepositoryRedirect",
@@ -74,10 +76,12 @@ __all__ = [
     "TokenGrant",
     "UtcDateTime",
     "Webhook",
+    "WebhookWatch",
     "XetFile",
     "XetFileXorb",
     "Xorb",
     "XorbOwner",
+    "lock_name",
     "make_engine",
     "now",
 ]

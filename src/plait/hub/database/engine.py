@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy.orm import Session
 
 
 def make_engine(url: str) -> Engine:
@@ -38,3 +40,13 @@ def make_engine(url: str) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Hold ``name`` until the end of the transaction, whether or not a row of that name exists.
+
+    SQLite's transactions that write exclude each other anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(key)))

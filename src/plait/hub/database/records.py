@@ -55,7 +55,26 @@ class Webhook(Base):
     """``items``: of ``repo`` and ``discussion``."""
     secret: Mapped[str | None] = mapped_column(String(255), default=None)
     disabled: Mapped[bool] = mapped_column(Boolean, default=False)
+    failing_since: Mapped[datetime | None] = mapped_column(default=None)
+    """When the first of the deliveries failed since one last arrived."""
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class WebhookWatch(Base):
+    """A namespace or repository that a webhook watches, by its row, so that it may be renamed."""
+
+    __tablename__ = "webhook_watches"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(
+        ForeignKey("webhooks.id", ondelete="CASCADE"), index=True
+    )
+    account_id: Mapped[int | None] = mapped_column(
+        ForeignKey("accounts.id", ondelete="CASCADE"), default=None, index=True
+    )
+    repository_id: Mapped[int | None] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), default=None, index=True
+    )
 
 
 class Delivery(Base):
@@ -71,11 +90,15 @@ class Delivery(Base):
     webhook_id: Mapped[int] = mapped_column(
         ForeignKey("webhooks.id", ondelete="CASCADE"), index=True
     )
+    repository_id: Mapped[int | None] = mapped_column(Integer, default=None)
+    """What it is about: shown and sent only while the webhook's owner may read that. None: what
+    it was about is gone, and the owner could read it until then."""
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(16), default="waiting")
     """``waiting``, ``sending``, ``delivered`` or ``failed``."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(default=now)
+    """When it is to be sent; of one being sent, when its sender is given up."""
     status: Mapped[int | None] = mapped_column(Integer, default=None)
     """The last answer's HTTP status."""
     answer: Mapped[str] = mapped_column(Text, default="")

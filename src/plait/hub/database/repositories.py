@@ -36,6 +36,7 @@ class Repository(Base):
         Index("ix_repositories_likes", "type", "likes", "id"),
         Index("ix_repositories_downloads", "type", "downloads", "id"),
         Index("ix_repositories_trending", "type", "trending", "id"),
+        Index("ix_repositories_search", "type", "search_key", "id"),
         # An id names a git folder and grants: one that was deleted must never come back.
         {"sqlite_autoincrement": True},
     )
@@ -48,6 +49,8 @@ class Repository(Base):
     )
     name: Mapped[str] = mapped_column(String(96))
     name_key: Mapped[str] = mapped_column(String(96))
+    search_key: Mapped[str] = mapped_column(String(193), default="")
+    """``namespace/name`` in lower case, which searches look into."""
     private: Mapped[bool] = mapped_column(Boolean, default=False)
     gated: Mapped[str] = mapped_column(String(8), default="")
     """``auto`` or ``manual``: files are for those who asked and were let in; empty: not gated."""
@@ -92,11 +95,12 @@ class RepositoryTag(Base):
     """A tag of a repository's card, for filtering."""
 
     __tablename__ = "repository_tags"
+    __table_args__ = (Index("ix_repository_tags_tag", "tag", "repository_id"),)
 
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
-    tag: Mapped[str] = mapped_column(String(200), primary_key=True, index=True)
+    tag: Mapped[str] = mapped_column(String(200), primary_key=True)
 
 
 class RepositoryRedirect(Base):
@@ -131,6 +135,8 @@ class AccessRequest(Base):
     """``pending``, ``accepted`` or ``rejected``."""
     fields: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     """What the card asked them to tell."""
+    granted: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Let in without having asked: their address is not for the owners to see."""
     reason: Mapped[str] = mapped_column(String(400), default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
     decided_at: Mapped[datetime | None] = mapped_column(default=None)

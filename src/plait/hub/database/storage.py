@@ -6,7 +6,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, LargeBinary, String
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from plait.hub.database.base import Base, now
@@ -99,12 +108,36 @@ class XorbOwner(Base):
 
 
 class FileScan(Base):
-    """What scanners said of a file that can carry code, by its SHA-256."""
+    """What scanners said of a file that can carry code, by its content."""
 
     __tablename__ = "file_scans"
+    __table_args__ = (Index("ix_file_scans_verdict", "verdict", "scanned_at"),)
 
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    verdict: Mapped[str] = mapped_column(String(16))
-    """``safe``, ``suspicious``, ``unsafe`` or ``failed``."""
+    content: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of a large file; ``git:`` and the blob's id of one that is kept in git."""
+    repository_id: Mapped[int | None] = mapped_column(
+        ForeignKey("repositories.id", ondelete="SET NULL"), default=None, index=True
+    )
+    """Where the bytes can be read."""
+    path: Mapped[str] = mapped_column(String(1024), default="")
+    """What the file was called where it was found first; its end says how to read it."""
+    verdict: Mapped[str] = mapped_column(String(16), default="queued")
+    """``queued``, ``scanning``, ``safe``, ``suspicious``, ``unsafe`` or ``failed``."""
     findings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """``imports``: a list of ``module``, ``name`` and ``safety``; ``reason`` where it failed."""
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
     scanned_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class PendingScan(Base):
+    """A ref that moved, whose new files have not been looked at yet."""
+
+    __tablename__ = "pending_scans"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )
+    old: Mapped[str | None] = mapped_column(String(40), default=None)
+    new: Mapped[str] = mapped_column(String(40))
+    claimed_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -68,14 +68,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_blobs_xet_hash", "blobs", ["xet_hash"], unique=False)
     op.create_table(
-        "file_scans",
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("verdict", sa.String(length=16), nullable=False),
-        sa.Column("findings", sa.JSON(), nullable=False),
-        sa.Column("scanned_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("sha256"),
-    )
-    op.create_table(
         "rate_counts",
         sa.Column("key", sa.String(length=160), nullable=False),
         sa.Column("window", sa.Integer(), nullable=False),
@@ -196,6 +188,7 @@ def upgrade() -> None:
         sa.Column("domains", sa.JSON(), nullable=False),
         sa.Column("secret", sa.String(length=255), nullable=True),
         sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
@@ -231,6 +224,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("public_id", sa.String(length=24), nullable=False),
         sa.Column("webhook_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -252,6 +246,7 @@ def upgrade() -> None:
         sa.Column("namespace_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=96), nullable=False),
         sa.Column("name_key", sa.String(length=96), nullable=False),
+        sa.Column("search_key", sa.String(length=193), nullable=False),
         sa.Column("private", sa.Boolean(), nullable=False),
         sa.Column("gated", sa.String(length=8), nullable=False),
         sa.Column("disabled", sa.Boolean(), nullable=False),
@@ -285,6 +280,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_repositories_likes", "repositories", ["type", "likes", "id"], unique=False)
     op.create_index("ix_repositories_namespace_id", "repositories", ["namespace_id"], unique=False)
+    op.create_index(
+        "ix_repositories_search", "repositories", ["type", "search_key", "id"], unique=False
+    )
     op.create_index("ix_repositories_team_id", "repositories", ["team_id"], unique=False)
     op.create_index(
         "ix_repositories_trending", "repositories", ["type", "trending", "id"], unique=False
@@ -322,6 +320,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("fields", sa.JSON(), nullable=False),
+        sa.Column("granted", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.String(length=400), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
@@ -413,6 +412,20 @@ def upgrade() -> None:
     )
     op.create_index("ix_evaluations_repository_id", "evaluations", ["repository_id"], unique=False)
     op.create_table(
+        "file_scans",
+        sa.Column("content", sa.String(length=64), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
+        sa.Column("path", sa.String(length=1024), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("findings", sa.JSON(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("scanned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("content"),
+    )
+    op.create_index("ix_file_scans_repository_id", "file_scans", ["repository_id"], unique=False)
+    op.create_index("ix_file_scans_verdict", "file_scans", ["verdict", "scanned_at"], unique=False)
+    op.create_table(
         "likes",
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -422,6 +435,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "repository_id"),
     )
     op.create_index("ix_likes_repository_id", "likes", ["repository_id"], unique=False)
+    op.create_table(
+        "pending_scans",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("old", sa.String(length=40), nullable=True),
+        sa.Column("new", sa.String(length=40), nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_pending_scans_repository_id", "pending_scans", ["repository_id"], unique=False
+    )
     op.create_table(
         "repository_redirects",
         sa.Column("type", sa.String(length=16), nullable=False),
@@ -445,7 +471,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("repository_id", "tag"),
     )
-    op.create_index("ix_repository_tags_tag", "repository_tags", ["tag"], unique=False)
+    op.create_index(
+        "ix_repository_tags_tag", "repository_tags", ["tag", "repository_id"], unique=False
+    )
     op.create_table(
         "token_grants",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -460,6 +488,26 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_id", "repository_id", "namespace_id"),
     )
     op.create_index("ix_token_grants_token_id", "token_grants", ["token_id"], unique=False)
+    op.create_table(
+        "webhook_watches",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("webhook_id", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=True),
+        sa.Column("repository_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_webhook_watches_account_id", "webhook_watches", ["account_id"], unique=False
+    )
+    op.create_index(
+        "ix_webhook_watches_repository_id", "webhook_watches", ["repository_id"], unique=False
+    )
+    op.create_index(
+        "ix_webhook_watches_webhook_id", "webhook_watches", ["webhook_id"], unique=False
+    )
     op.create_table(
         "discussion_events",
         sa.Column("position", sa.Integer(), nullable=False),
