@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from plait import __version__
 from plait.api import (
+    access,
     collections,
     commit,
     discussions,
@@ -16,6 +17,7 @@ from plait.api import (
     info,
     jobs,
     lfs,
+    likes,
     preupload,
     refs,
     repos,
@@ -96,6 +98,8 @@ def create_api(hub: Hub) -> FastAPI:
     for module in (
         whoami,
         repos,
+        access,
+        likes,
         preupload,
         commit,
         xet,

@@ -38,7 +38,12 @@ def answer(request: Request, error: PlaitError) -> JSONResponse:
         status = 401
     headers = {"X-Error-Code": error.code, "X-Error-Message": _one_line(error.message)}
     if isinstance(error, Moved):
-        headers["Location"] = _moved(request, error)
+        location = _moved(request, error)
+        if location is None:
+            # The name came in the body, where no redirect can change it.
+            status, headers["X-Error-Code"] = 404, RepositoryNotFound.code
+        else:
+            headers["Location"] = location
     if isinstance(error, TooManyRequests):
         # As huggingface_hub reads them: draft-ietf-httpapi-ratelimit-headers-09.
         headers["Retry-After"] = str(error.retry_after)
@@ -94,8 +99,11 @@ def install(app: FastAPI) -> None:
         return found
 
 
-def _moved(request: Request, error: Moved) -> str:
-    """Return this request's address with the repository's new name, as a path of this hub."""
+def _moved(request: Request, error: Moved) -> str | None:
+    """Return this request's address with the repository's new name, as a path of this hub.
+
+    None if the address does not hold the old name.
+    """
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     parts = raw.partition(b"?")[0].decode("latin-1").split("/")
     old = error.old_name.lower().split("/")
@@ -105,8 +113,11 @@ def _moved(request: Request, error: Moved) -> str:
             end = ".git" if name != old[1] else ""
             parts[place : place + 2] = [f"{error.new_name}{end}"]
             break
+    else:
+        return None
     query = request.scope.get("query_string", b"").decode("latin-1")
-    return "/".join(parts) + (f"?{query}" if query else "")
+    # One slash at the start: two would name another host.
+    return f"/{'/'.join(parts).lstrip('/')}" + (f"?{query}" if query else "")
 
 
 def _anonymous(request: Request) -> bool:

@@ -16,7 +16,8 @@ from plait.cards import card_tags, read_head
 from plait.errors import BadInput, EntryNotFound
 from plait.hub import Hub
 from plait.hub.database import Repository
-from plait.hub.repositories import MAX_CARD, Sort
+from plait.hub.facts import MAX_CARD
+from plait.hub.listing import Sort
 
 router = APIRouter(tags=["repositories"])
 
@@ -113,8 +114,8 @@ def _summary(
         "lastModified": date(repo.updated_at),
         "createdAt": date(repo.created_at),
         "private": repo.private,
-        "gated": False,
-        "disabled": False,
+        "gated": repo.gated or False,
+        "disabled": repo.disabled,
         "tags": card_tags(card),
     }
     if repo.type == "model":

@@ -9,12 +9,18 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from plait.api.context import HubOf, Readable, User
+from plait.api.context import Caller, HubOf, Readable, User
+from plait.api.routing import Name, Namespace, Type
 from plait.api.wire import object_id, repository_url
-from plait.errors import BadInput, Conflict, Unsupported
-from plait.hub import Actor
+from plait.errors import BadInput, Conflict, NotFound, RepositoryNotFound, Unsupported
+from plait.hub import Actor, Hub
+from plait.hub.database import Repository, Team
+from plait.hub.repositories import Gate
 
 router = APIRouter(tags=["repositories"])
+
+_RUNNING = ("hardware", "sleepTimeSeconds", "secrets", "variables", "volumes", "template")
+_SDKS = ("gradio", "docker", "static", "streamlit")
 
 
 class _Named(BaseModel):
@@ -28,9 +34,28 @@ class _Named(BaseModel):
         return f"{self.organization or user.name}/{self.name}"
 
 
-class _New(_Named):
+class _Space(BaseModel):
+    """What the Hub takes for spaces that run."""
+
+    hardware: Any = None
+    sleepTimeSeconds: Any = None  # noqa: N815
+    secrets: Any = None
+    variables: Any = None
+    volumes: Any = None
+    template: Any = None
+
+    def refuse(self) -> None:
+        for name in _RUNNING:
+            if getattr(self, name) not in (None, [], {}):
+                raise Unsupported(f"Plait keeps spaces and does not run them: leave out {name!r}.")
+
+
+class _New(_Named, _Space):
     private: bool | None = None
     visibility: str | None = None
+    sdk: str | None = None
+    resourceGroupId: str | None = None  # noqa: N815
+    region: str | None = None
 
 
 class _Move(BaseModel):
@@ -43,26 +68,43 @@ class _Settings(BaseModel):
     private: bool | None = None
     visibility: str | None = None
     gated: Literal["auto", "manual", False] | None = None
+    resourceGroupId: str | None = None  # noqa: N815
+    disabled: bool | None = None
+
+
+class _Copy(_Space):
+    repository: str
+    private: bool | None = None
+    visibility: str | None = None
+    resourceGroupId: str | None = None  # noqa: N815
+
+
+class _Group(BaseModel):
+    resourceGroupId: str | None = None  # noqa: N815
 
 
 @router.post("/api/repos/create")
 def create(hub: HubOf, user: User, body: _New) -> JSONResponse:
     """Make a repository; 409 with its address if it is there already."""
     kind = body.type or "model"
+    body.refuse()
+    if body.region is not None:
+        raise Unsupported("This hub has one region, its own: leave out 'region'.")
+    if body.sdk is not None and (kind != "space" or body.sdk not in _SDKS):
+        raise BadInput(f"'sdk' is for spaces and one of {', '.join(_SDKS)}.")
     name = body.full_name(user)
-    private = _private(body.private, body.visibility)
     try:
-        repo = hub.repositories.create(user, kind, name, bool(private))
-        status, extra = 200, {}
+        repo = hub.repositories.create(
+            user,
+            kind,
+            name,
+            bool(_private(body.private, body.visibility)),
+            team_id=_team_id(body.resourceGroupId),
+            sdk=body.sdk,
+        )
     except Conflict as conflict:
-        repo = hub.repositories.get(user, kind, name)
-        status, extra = 409, {"error": conflict.message}
-    found = {
-        "url": repository_url(hub.settings, repo),
-        "name": repo.full_name,
-        "id": object_id(repo),
-    }
-    return JSONResponse({**found, **extra}, status)
+        return _exists(hub, user, kind, name, conflict)
+    return JSONResponse(_address(hub, repo))
 
 
 @router.delete("/api/repos/delete")
@@ -75,20 +117,117 @@ def delete(hub: HubOf, user: User, body: _Named) -> dict[str, Any]:
 
 @router.post("/api/repos/move")
 def move(hub: HubOf, user: User, body: _Move) -> dict[str, Any]:
-    """Give a repository another name or owner."""
+    """Give a repository another name or owner; the old name leads to it."""
     repo = hub.repositories.get(user, body.type or "model", body.fromRepo)
     moved = hub.repositories.move(user, repo, body.toRepo)
     return {"url": repository_url(hub.settings, moved)}
 
 
+@router.post("/api/{kind:type}/{namespace}/{name}/duplicate")
+def duplicate(hub: HubOf, user: User, repo: Readable, body: _Copy) -> JSONResponse:
+    """Make a repository with the branches, tags and files of another."""
+    body.refuse()
+    try:
+        copy = hub.repositories.duplicate(
+            user,
+            repo,
+            body.repository,
+            private=_private(body.private, body.visibility),
+            team_id=_team_id(body.resourceGroupId),
+        )
+    except Conflict as conflict:
+        return _exists(hub, user, repo.type, body.repository, conflict)
+    return JSONResponse({**_address(hub, copy), "filesCopyPending": False})
+
+
 @router.put("/api/{kind:type}/{namespace}/{name}/settings")
 def update(hub: HubOf, user: User, repo: Readable, body: _Settings) -> dict[str, Any]:
-    """Change who sees a repository."""
-    if body.gated:
-        raise Unsupported("Plait has no gated repositories. Make the repository private instead.")
-    private = _private(body.private, body.visibility)
-    fresh = hub.repositories.update(user, repo, private=private)
-    return {"private": fresh.private, "gated": False}
+    """Change who sees a repository, who gets its files, and which team it belongs to."""
+    gate: dict[Any, Gate | None] = {"auto": "auto", "manual": "manual", False: "", None: None}
+    given = body.model_fields_set
+    fresh = hub.repositories.update(
+        user,
+        repo,
+        private=_private(body.private, body.visibility),
+        gated=gate[body.gated],
+        team_id=_team_id(body.resourceGroupId) if "resourceGroupId" in given else 0,
+        disabled=body.disabled,
+    )
+    return {"private": fresh.private, "gated": fresh.gated or False, "disabled": fresh.disabled}
+
+
+@router.get("/api/{kind:type}/{namespace}/{name}/resource-group")
+def show_team(hub: HubOf, user: User, repo: Readable) -> dict[str, Any] | None:
+    """Show the team that a repository belongs to."""
+    hub.repositories.require(user, repo, "repo.write")
+    return team_of(hub, repo)
+
+
+@router.post("/api/{kind:type}/{namespace}/{name}/resource-group")
+def set_team(hub: HubOf, user: User, repo: Readable, body: _Group) -> dict[str, Any] | None:
+    """Put a repository into a team of its organisation, or into none."""
+    fresh = hub.repositories.update(user, repo, team_id=_team_id(body.resourceGroupId))
+    return team_of(hub, fresh)
+
+
+@router.get("/api/{kind:type}/{namespace}/{name}/auth-check")
+def auth_check(
+    hub: HubOf, actor: Caller, kind: Type, namespace: Namespace, name: Name
+) -> dict[str, Any]:
+    """Answer 200 if the caller may read the repository's files."""
+    hub.repositories.get(actor, kind, f"{namespace}/{name}", "repo.files")
+    return {}
+
+
+@router.get("/api/{kind:type}/{namespace}/{name}/auth-check/write")
+def auth_check_write(
+    hub: HubOf, actor: Caller, kind: Type, namespace: Namespace, name: Name
+) -> dict[str, Any]:
+    """Answer 200 if the caller may write to the repository."""
+    hub.repositories.get(actor, kind, f"{namespace}/{name}", "repo.write")
+    return {}
+
+
+def team_of(hub: Hub, repo: Repository) -> dict[str, Any] | None:
+    """The team of a repository, in the Hub's words its resource group."""
+    if repo.team_id is None:
+        return None
+    with hub.session() as session:
+        team = session.get(Team, repo.team_id)
+    return {"id": f"{team.id:024x}", "name": team.name} if team is not None else None
+
+
+def _address(hub: Hub, repo: Repository) -> dict[str, Any]:
+    return {
+        "url": repository_url(hub.settings, repo),
+        "name": repo.full_name,
+        "id": object_id(repo),
+    }
+
+
+def _exists(hub: Hub, user: Actor, kind: str, name: str, conflict: Conflict) -> JSONResponse:
+    """Answer as the Hub does, so that ``exist_ok`` finds the address in the body."""
+    found: dict[str, Any] = {"error": conflict.message}
+    try:
+        found |= _address(hub, hub.repositories.get(user, kind, name))
+    except RepositoryNotFound:
+        # It belongs to a team that the caller is not in.
+        prefix = "" if kind == "model" else f"{kind}s/"
+        found |= {"url": f"{hub.settings.url}/{prefix}{name}", "name": name}
+    headers = {"X-Error-Code": conflict.code, "X-Error-Message": conflict.message}
+    return JSONResponse(found, 409, headers)
+
+
+def _team_id(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(text, 16) if len(text) == 24 and text.isascii() else 0
+    except ValueError:
+        number = 0
+    if not 0 < number < 2**31:
+        raise NotFound(f"There is no team {text[:40]!a}. Teams have ids of 24 hex digits.")
+    return number
 
 
 def _private(private: bool | None, visibility: str | None) -> bool | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from plait.api.context import HubOf, Readable, User, Writable
+from plait.api.context import HubOf, User
 
 router = APIRouter(tags=["accounts"])
 
@@ -46,15 +46,3 @@ def whoami(request: Request, hub: HubOf, user: User) -> dict[str, Any]:
             },
         },
     }
-
-
-@router.get("/api/{kind:type}/{namespace}/{name}/auth-check")
-def auth_check(repo: Readable) -> dict[str, Any]:
-    """Answer 200 if the caller may read the repository."""
-    return {}
-
-
-@router.get("/api/{kind:type}/{namespace}/{name}/auth-check/write")
-def auth_check_write(repo: Writable) -> dict[str, Any]:
-    """Answer 200 if the caller may write to the repository."""
-    return {}

@@ -3,56 +3,44 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from plait.cards import card_tags, read_head
 from plait.errors import (
     BadInput,
     Conflict,
     DisabledRepository,
-    EntryNotFound,
     Forbidden,
     GatedRepository,
+    Moved,
     RepositoryNotFound,
 )
+from plait.hub import duplicates, facts, listing, moves
 from plait.hub.database import (
     AccessRequest,
     Account,
     Discussion,
     Repository,
     RepositoryTag,
+    Team,
     now,
 )
 from plait.hub.git import Author
-from plait.hub.names import check_repository_type, check_text, split_repository
+from plait.hub.listing import Filters, Page, Sort
+from plait.hub.names import check_repository_type, split_repository
 from plait.hub.permissions import GATED, Action, Actor, can, resource_of
 from plait.hub.visibility import readable
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
 
-Sort = Literal["updated", "created", "name"]
-MAX_PAGE = 1000
-README = "README.md"
-MAX_CARD = 2**20
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a listing; ``cursor`` asks for the next, None at the end."""
-
-    items: list[Repository]
-    cursor: str | None
+Gate = Literal["", "auto", "manual"]
+_RETRIES = 5
 
 
 def missing(repo_type: str, full_name: str) -> RepositoryNotFound:
@@ -70,12 +58,27 @@ class Repositories:
         self._hub = hub
 
     def create(
-        self, actor: Actor, repo_type: str, full_name: str, private: bool = False
+        self,
+        actor: Actor,
+        repo_type: str,
+        full_name: str,
+        private: bool = False,
+        *,
+        team_id: int | None = None,
+        sdk: str | None = None,
     ) -> Repository:
         """Make a repository with one commit on main.
 
+        Args:
+            actor: who makes it.
+            repo_type: ``model``, ``dataset`` or ``space``.
+            full_name: ``namespace/name``.
+            private: whether only those with a role see it.
+            team_id: the organisation's team that it belongs to.
+            sdk: what a space is made with, until its card says so.
+
         Raises:
-            BadInput: the type or name is not allowed.
+            BadInput: the type or name is not allowed, or there is no such team.
             Forbidden: the actor may not create in that namespace.
             Conflict: it exists and the actor may read it, or its name is taken.
         """
@@ -98,14 +101,20 @@ class Repositories:
                     namespace_id=namespace.id,
                     name=name,
                     name_key=name.lower(),
+                    search_key=f"{namespace.name_key}/{name.lower()}",
                     private=private,
+                    team_id=self.team_for(session, actor, namespace.id, team_id),
                     created_by=actor.user_id,
+                    created_with=actor.token_id,
                     card={},
+                    facts={"sdk": sdk, "tags": [sdk]} if sdk else {},
                 )
                 session.add(repo)
                 session.flush()
+                moves.take_name(session, repo_type, namespace.name_key, repo.name_key)
                 repo.head = hub.git.create(repo, Author(actor.name or "plait"))
                 session.refresh(repo, ["namespace"])
+                hub.events.record(session, actor, "repo.create", repo=repo)
         except IntegrityError:
             raise Conflict(
                 f"You already created this {repo_type} repo: {namespace.name}/{name}"
@@ -119,10 +128,14 @@ class Repositories:
 
         Raises:
             RepositoryNotFound: there is none, or the actor may not read it.
+            Moved: it has another name now.
             Forbidden: the actor may read it but not do that.
         """
         repo = self.find(repo_type, full_name)
         if repo is None:
+            moved = moves.find_moved(self._hub, actor, repo_type, full_name)
+            if moved is not None:
+                raise Moved(repo_type, full_name, moved.full_name)
             raise missing(repo_type, full_name)
         self.require(actor, repo, action)
         return repo
@@ -209,89 +222,142 @@ class Repositories:
         repo_type: str | None = None,
         *,
         namespace: str | None = None,
-        search: str | None = None,
-        tags: Sequence[str] = (),
+        search: str | Sequence[str] | None = None,
+        tags: Sequence[str | Sequence[str]] = (),
+        gated: bool | None = None,
+        parameters: tuple[int | None, int | None] = (None, None),
         sort: Sort = "updated",
+        reverse: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """List repositories that the actor may read; newest first, or by name.
+        """List repositories that the actor may read; the newest, most liked, … first.
 
         Args:
             actor: whose view.
             repo_type: only this type.
             namespace: only of this user or organisation.
             search: words that must all occur in ``namespace/name``, in any case of letters.
-            tags: tags of the card that must all be present.
-            sort: by last change, by creation, or by name.
+            tags: tags that must all be present; of several given as one item, any.
+            gated: only gated ones, or only others.
+            parameters: at least and at most so many numbers in its safetensors files.
+            sort: by last change, creation, likes, downloads, trend or name.
+            reverse: the other way round.
             limit: page size, at most 1000.
             cursor: from the page before.
 
         Raises:
-            BadInput: the cursor is not one.
+            BadInput: a filter is too long, or the cursor is not one.
         """
-        check_text("".join([search or "", namespace or "", *tags]), "The search", 10_000)
-        query = select(Repository).join(Account, Account.id == Repository.namespace_id)
-        query = query.where(readable(actor))
-        if repo_type is not None:
-            query = query.where(Repository.type == repo_type)
-        if namespace is not None:
-            query = query.where(Account.name_key == namespace.lower())
-        for part in (search or "").lower().replace("/", " ").split()[:8]:
-            query = query.where(
-                or_(
-                    Repository.name_key.contains(part, autoescape=True),
-                    Account.name_key.contains(part, autoescape=True),
-                )
-            )
-        for tag in tags:
-            query = query.where(
-                Repository.id.in_(
-                    select(RepositoryTag.repository_id).where(RepositoryTag.tag == tag)
-                )
-            )
-        limit = max(1, min(limit, MAX_PAGE))
+        filters = Filters(repo_type, namespace, search, tags, gated, parameters)
         with self._hub.session() as session:
-            found = list(session.scalars(_ordered(query, sort, cursor).limit(limit + 1)))
-        more = len(found) > limit
-        found = found[:limit]
-        return Page(found, _cursor(found[-1], sort) if more else None)
+            return listing.page(
+                session,
+                actor,
+                filters,
+                sort=sort,
+                reverse=reverse,
+                limit=limit,
+                cursor=cursor,
+            )
 
-    def update(self, actor: Actor, repo: Repository, *, private: bool | None = None) -> Repository:
+    def count(
+        self,
+        actor: Actor,
+        repo_type: str | None = None,
+        *,
+        namespace: str | None = None,
+        search: str | Sequence[str] | None = None,
+        tags: Sequence[str | Sequence[str]] = (),
+        gated: bool | None = None,
+        parameters: tuple[int | None, int | None] = (None, None),
+    ) -> int:
+        """Count what `list` would list."""
+        filters = Filters(repo_type, namespace, search, tags, gated, parameters)
+        with self._hub.session() as session:
+            return listing.count(session, actor, filters)
+
+    def update(
+        self,
+        actor: Actor,
+        repo: Repository,
+        *,
+        private: bool | None = None,
+        gated: Gate | None = None,
+        team_id: int | None = 0,
+        disabled: bool | None = None,
+    ) -> Repository:
         """Change a repository's settings and return it as it is then.
+
+        Args:
+            actor: who changes them.
+            repo: which repository.
+            private: whether only those with a role see it.
+            gated: ``auto`` or ``manual``: its files are for those who ask; empty: for all readers.
+            team_id: the organisation's team that it belongs to; None for none, 0 to leave it.
+            disabled: close it, or open it again; for the hub's administrators.
 
         Raises:
             Forbidden, RepositoryNotFound: the actor may not.
+            BadInput: there is no such team.
         """
         self.require(actor, repo, "repo.admin")
+        if disabled is not None and not can(actor, "hub.admin"):
+            raise Forbidden("Only the hub's administrators may close or reopen a repository.")
         with self._hub.session(write=True) as session:
             fresh = _fresh(session, repo)
-            if private is not None:
-                fresh.private = private
+            wanted: dict[str, Any] = {"private": private, "gated": gated, "disabled": disabled}
+            if team_id != 0:
+                wanted["team_id"] = self.team_for(session, actor, fresh.namespace_id, team_id)
+            changed = {
+                name: value
+                for name, value in wanted.items()
+                if (value is not None or name == "team_id") and value != getattr(fresh, name)
+            }
+            for name, value in changed.items():
+                setattr(fresh, name, value)
+            if changed:
+                self._hub.events.record(session, actor, "repo.settings", repo=fresh, **changed)
             return fresh
 
     def move(self, actor: Actor, repo: Repository, full_name: str) -> Repository:
-        """Give a repository another name or owner and return it as it is then.
+        """Give a repository another name or owner; see `plait.hub.moves.move`."""
+        return moves.move(self._hub, actor, repo, full_name)
+
+    def duplicate(
+        self,
+        actor: Actor,
+        source: Repository,
+        full_name: str,
+        *,
+        private: bool | None = None,
+        team_id: int | None = None,
+    ) -> Repository:
+        """Copy a whole repository; see `plait.hub.duplicates.duplicate`."""
+        return duplicates.duplicate(
+            self._hub, actor, source, full_name, private=private, team_id=team_id
+        )
+
+    @staticmethod
+    def team_for(
+        session: Session, actor: Actor, namespace_id: int, team_id: int | None
+    ) -> int | None:
+        """Return the team's id if the actor may put the namespace's repositories into it.
 
         Raises:
-            BadInput: the name is not allowed.
-            Forbidden, RepositoryNotFound: the actor may not do so here or there.
-            Conflict: that name is taken.
+            BadInput: there is no such team that the actor knows.
         """
-        self.require(actor, repo, "repo.admin")
-        namespace_name, name = split_repository(full_name)
-        namespace = self._hub.accounts.find(namespace_name)
-        if namespace is None or not can(actor, "namespace.create", namespace):
-            raise Forbidden(f"You may not create repositories under '{namespace_name}'.")
-        try:
-            with self._hub.session(write=True) as session:
-                fresh = _fresh(session, repo)
-                fresh.namespace_id, fresh.name, fresh.name_key = namespace.id, name, name.lower()
-                session.flush()
-                session.refresh(fresh, ["namespace"])
-                return fresh
-        except IntegrityError:
-            raise Conflict(f"There is already a {repo.type} '{full_name}'.") from None
+        if team_id is None:
+            return None
+        team = session.get(Team, team_id)
+        known = actor.is_system or actor.is_admin or actor.role_in(namespace_id) == "admin"
+        if (
+            team is None
+            or team.organization_id != namespace_id
+            or not (known or team_id in actor.teams)
+        ):
+            raise BadInput("There is no such team in this organisation that you belong to.")
+        return team_id
 
     def delete(self, actor: Actor, repo: Repository) -> None:
         """Remove a repository for good; blobs that only it used go with the next ``plait gc``.
@@ -302,32 +368,43 @@ class Repositories:
         self.require(actor, repo, "repo.admin")
         # The row first: from then on nobody sees the folder, whatever happens to it.
         with self._hub.session(write=True) as session:
+            fresh = _fresh(session, repo)
+            self._hub.events.record(session, actor, "repo.delete", repo=fresh)
             session.execute(delete(Repository).where(Repository.id == repo.id))
         self._hub.git.delete(repo)
 
     def refresh(self, repo: Repository) -> Repository:
-        """Read main's card into the database after main moved, and return the record."""
-        git = self._hub.git
-        head = git.head(repo)
-        card: dict[str, Any] = {}
-        if head is not None:
-            try:
-                if git.entry(repo, head, README).size <= MAX_CARD:
-                    card = read_head(git.read(repo, head, README).decode("utf-8", "replace"))
-            except (EntryNotFound, BadInput):
-                # No card, or one that cannot be read: shown as such, and no reason to refuse.
-                card = {}
-        with self._hub.session(write=True) as session:
-            fresh = _fresh(session, repo)
-            if fresh.head != head:
-                fresh.updated_at = now()
-            fresh.card, fresh.head = card, head
-            session.execute(delete(RepositoryTag).where(RepositoryTag.repository_id == repo.id))
-            session.add_all(
-                RepositoryTag(repository_id=repo.id, tag=tag[:200])
-                for tag in sorted({tag[:200] for tag in card_tags(card)})
-            )
-            return fresh
+        """Read what main's files say into the database, and return the record.
+
+        To be called after main moved. Whoever calls it last leaves what the newest main says.
+        """
+        hub = self._hub
+        fresh = repo
+        for _ in range(_RETRIES):
+            head = hub.git.head(repo)
+            found = facts.Found() if head is None else facts.read(hub, repo, head, repo.facts)
+            with hub.session(write=True) as session:
+                fresh = _fresh(session, repo)
+                if fresh.head != head:
+                    fresh.updated_at = now()
+                fresh.card, fresh.head, fresh.facts = found.card, head, found.facts
+                fresh.parameters = found.parameters
+                _replace_terms(session, fresh, found.terms)
+            if hub.git.head(repo) == head:
+                break
+        return fresh
+
+
+def _replace_terms(session: Session, repo: Repository, terms: frozenset[str]) -> None:
+    mine = RepositoryTag.repository_id == repo.id
+    before = frozenset(session.scalars(select(RepositoryTag.tag).where(mine)))
+    gone = sorted(before - terms)
+    for start in range(0, len(gone), 500):
+        part = gone[start : start + 500]
+        session.execute(delete(RepositoryTag).where(mine, RepositoryTag.tag.in_(part)))
+    session.add_all(
+        RepositoryTag(repository_id=repo.id, tag=term) for term in sorted(terms - before)
+    )
 
 
 def _fresh(session: Session, repo: Repository) -> Repository:
@@ -337,48 +414,4 @@ def _fresh(session: Session, repo: Repository) -> Repository:
     return fresh
 
 
-def _ordered(query: Select[Any], sort: Sort, cursor: str | None) -> Select[Any]:
-    if sort == "name":
-        keys: tuple[Any, ...] = (Account.name_key, Repository.name_key, Repository.id)
-        if cursor is not None:
-            query = query.where(tuple_(*keys) > tuple_(*_read_cursor(cursor, 3)))
-        return query.order_by(*keys)
-    column = Repository.updated_at if sort == "updated" else Repository.created_at
-    if cursor is not None:
-        when, number = _read_cursor(cursor, 2)
-        moment = _moment(when)
-        query = query.where(or_(column < moment, and_(column == moment, Repository.id < number)))
-    return query.order_by(column.desc(), Repository.id.desc())
-
-
-def _cursor(repo: Repository, sort: Sort) -> str:
-    if sort == "name":
-        values: list[Any] = [repo.namespace.name_key, repo.name_key, repo.id]
-    else:
-        when = repo.updated_at if sort == "updated" else repo.created_at
-        values = [when.isoformat(), repo.id]
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, length: int) -> list[Any]:
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor[:1000] + "=="))
-        if (
-            isinstance(values, list)
-            and len(values) == length
-            and all(isinstance(value, str) for value in values[:-1])
-            and type(values[-1]) is int
-        ):
-            return values
-    except ValueError:
-        pass
-    raise BadInput("The cursor of this listing is not one that the hub gave. Start again.")
-
-
-def _moment(text: str) -> datetime:
-    moment = None
-    with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
-    if moment is None or moment.tzinfo is None:
-        raise BadInput("The cursor of this listing is not one that the hub gave. Start again.")
-    return moment
+__all__ = ["Filters", "Page", "Repositories", "Sort", "missing"]
