@@ -58,7 +58,8 @@ class Server:
             self.lines.append(line)
             if (match := _ADDRESS.search(line)) is not None:
                 self.url = match[1]
-                self.port = int(match[1].rsplit(":", 1)[1])
+                # A public address may name another port than the one that it listens on.
+                self.port = self.port or int(match[1].rsplit(":", 1)[1])
             if "HF_ENDPOINT" in line:
                 ready.set()
 
