@@ -35,15 +35,63 @@ class Settings:
     """A file kept in git itself may be at most this large; larger ones are LFS or Xet."""
     max_commit_body: int = 256 * 2**20
     """The largest body of one commit request."""
+    max_push: int = 2 * 2**30
+    """The largest pack of objects that one `git push` may bring."""
+    git_seconds: int = 3600
+    """How long one `git clone` or `git fetch` may take before the hub ends it."""
     max_blob: int = 500 * 2**30
     """The largest single file."""
     max_xorb: int = 66 * 2**20
     """The largest serialised xorb: 64 MiB of chunks, as the Xet protocol has it, and room for the
     chunks' headers and the index that clients put behind them."""
+    store: str = ""
+    """Where large files lie: empty means the hub's folder, `s3://bucket/prefix` an S3-compatible
+    store."""
+    s3_endpoint: str = ""
+    """The address of the S3-compatible store; empty means AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or
+    Amazon itself."""
+    s3_public_endpoint: str = ""
+    """The same store as clients reach it, for redirected downloads, when it differs."""
+    s3_region: str = ""
+    """The store's region; empty means AWS_REGION or us-east-1."""
+    s3_access_key: str = ""
+    """The key's id; empty means AWS_ACCESS_KEY_ID, or the machine's own role."""
+    s3_secret_key: str = ""
+    """The key's secret; empty means AWS_SECRET_ACCESS_KEY."""
+    redirect_downloads: int = 2**20
+    """Files of an S3 store that have at least so many bytes are downloaded from the store itself,
+    by redirects to signed addresses; -1 sends everything through the hub."""
+    accel_redirect: str = ""
+    """The prefix of nginx's internal location over the hub's `blobs` folder, as `/_plait_blobs`:
+    nginx then sends the files. Empty: the hub sends them."""
+    lfs_part_size: int = 64 * 2**20
+    """Clients that can send a file in parts (the LFS transfer `multipart`) do so in parts of this
+    size."""
+    download_ttl: int = 3600
+    """How long a signed address of a download stays valid."""
     upload_token_ttl: int = 3600
     """How long an upload address or Xet token stays valid."""
     session_ttl: int = 14 * 24 * 3600
-    """How long a browser stays signed in."""
+    """How long a browser stays signed in at most."""
+    session_idle: int = 3 * 24 * 3600
+    """A browser that does not come for this long is signed out."""
+    invitation_ttl: int = 7 * 24 * 3600
+    """How long a one-time link to set a password works."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies whose X-Forwarded-For is believed, as `127.0.0.1,
+    10.0.0.0/8`; empty believes none."""
+    login_limit: int = 30
+    """Attempts to sign in, per address and per account in five minutes; 0 does not limit."""
+    secret_limit: int = 10
+    """Attempts to use one-time links, per address and hour; 0 does not limit."""
+    failed_token_limit: int = 300
+    """Requests with a token that is not valid, per address and minute; 0 does not limit."""
+    token_limit: int = 60
+    """Tokens that a user may make in an hour; 0 does not limit."""
+    search_limit: int = 300
+    """Searches without a token, per address and minute; 0 does not limit."""
+    webhook_test_limit: int = 30
+    """Tests of webhooks that a user may start in an hour; 0 does not limit."""
     blob_grace: int = 24 * 3600
     """`plait gc` leaves unreferenced blobs younger than this: an upload may still be under way."""
     job_lease: int = 60
@@ -52,6 +100,21 @@ class Settings:
     """How often a job is taken up before it is marked failed."""
     evaluation_batch: int = 64
     """How many texts a model is asked about at once."""
+    background: int = 1
+    """Whether this server process also sends webhooks and scans files; 0 leaves it to others."""
+    webhook_http: int = 0
+    """1 lets webhooks go to addresses without TLS (http://), too."""
+    webhook_hosts: str = ""
+    """Hosts and networks inside yours that webhooks may go to, as `ci.example.org,10.1.0.0/16`."""
+    webhook_ports: str = "80,443,1024-65535"
+    """The ports that webhooks may go to."""
+    webhook_timeout: int = 15
+    """How long one attempt to deliver a webhook may take."""
+    webhook_attempts: int = 6
+    """How often a webhook's message is sent before it is given up; the first five retries are
+    spread over ten hours."""
+    webhook_patience: int = 3 * 24 * 3600
+    """A webhook that has only failed for this long is disabled."""
     workers: int = 1
     """Worker processes that `plait serve` starts; 0 means that another machine runs them."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
@@ -29,6 +30,9 @@ log = logging.getLogger("plait.api")
 INVALID_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
 """The Hub's own words: clients tell a bad token from a missing repository by them."""
 
+GIT_PATH = re.compile(r"/info/refs$|/git-upload-pack$|/git-receive-pack$|\.git/info/lfs/")
+"""Where git and git-lfs ask."""
+
 
 def answer(request: Request, error: PlaitError) -> JSONResponse:
     """Turn an error into the JSON and headers that the Hub's clients understand."""
@@ -51,7 +55,10 @@ def answer(request: Request, error: PlaitError) -> JSONResponse:
         headers["RateLimit-Policy"] = f'"fixed window";"plait";q={error.limit};w={error.window}'
     if isinstance(error, EntryNotFound) and error.commit:
         headers["X-Repo-Commit"] = error.commit
-    if isinstance(error, Unauthorized):
+    if status == 401 and GIT_PATH.search(request.url.path):
+        # git and git-lfs ask for a password only when they are told that one helps.
+        headers["WWW-Authenticate"] = headers["LFS-Authenticate"] = 'Basic realm="plait"'
+    elif isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="plait"'
     return JSONResponse({"error": error.message}, status, headers)
 

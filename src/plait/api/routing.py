@@ -23,10 +23,13 @@ from plait.errors import BadInput
 MAX_JSON_BODY = 8 * 2**20
 """A request whose body is read whole into memory may have at most this many bytes."""
 
+_GIT = rb"/(?:info/refs|git-upload-pack|git-receive-pack)\Z"
 _RAW = re.compile(
-    rb"/api/|/v[12]/|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|\.git/info/lfs/)"
+    rb"/api/|/v[12]/|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|\.git/info/lfs/|%b)" % _GIT
 )
-_STREAMED = re.compile(rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/")
+_STREAMED = re.compile(
+    rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/|/(?:[^/]+/){2,3}git-(?:upload|receive)-pack\Z"
+)
 """Bodies that go to disk as they come, with bounds of their own."""
 
 

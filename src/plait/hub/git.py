@@ -16,7 +16,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import FileMode, ObjectType
 
-from plait.errors import Conflict, PreconditionFailed, RevisionNotFound
+from plait.errors import Conflict, PlaitError, PreconditionFailed, RevisionNotFound
 from plait.hub.blobs import storage_errors, storage_full, sync_folder
 from plait.hub.database import Repository
 from plait.hub.loose import WORTH_IT, seed_blobs
@@ -30,6 +30,7 @@ from plait.hub.objects import (
     RefUpdate,
     TreeEntry,
     find_commit,
+    raw_target,
     ref_commit,
 )
 from plait.hub.operations import AddBytes, Operation
@@ -238,6 +239,58 @@ class GitStore(GitReader):
             _move(git, ref, str(find_commit(git, oid).id), head)
             return head
 
+    def push(
+        self,
+        repo: Repository | int,
+        updates: Sequence[RefUpdate],
+        *,
+        atomic: bool,
+        check: Callable[[RefUpdate], None],
+        let_in: Callable[[], None],
+    ) -> dict[str, PlaitError]:
+        """Move several refs that somebody pushed, each from the object it stood for to another.
+
+        Unlike elsewhere the ids are those of git's refs themselves, which for an annotated tag is
+        the tag's.
+
+        Args:
+            repo: where.
+            updates: at most one for each ref.
+            atomic: move all or none.
+            check: raises why an update must not happen now.
+            let_in: brings the objects; called once, if any ref is to move.
+
+        Returns:
+            Why those refs did not move that did not.
+        """
+        refused: dict[str, PlaitError] = {}
+        with self._writing("the push"), self.locked(repo):
+            git = self.open(repo)
+            for update in updates:
+                try:
+                    if raw_target(git, update.ref) != update.old:
+                        raise moved()
+                    check(update)
+                    _check_room(git, update)
+                except PlaitError as error:
+                    refused[update.ref] = error
+            if atomic and refused:
+                for update in updates:
+                    refused.setdefault(update.ref, Conflict("Another ref of the push was refused."))
+            if len(refused) == len(updates):
+                return refused
+            let_in()
+            git = self.open(repo)
+            for update in updates:
+                if update.ref in refused:
+                    continue
+                if update.new is not None:
+                    _move(git, update.ref, update.new, update.old)
+                elif update.old is not None:
+                    _drop_stale_lock(git, update.ref)
+                    git.references.delete(update.ref)
+        return refused
+
     def create_tag(
         self, repo: Repository | int, name: str, oid: str, message: str | None, author: Author
     ) -> None:
@@ -333,11 +386,28 @@ def moved() -> PreconditionFailed:
     )
 
 
+def _check_room(git: Any, update: RefUpdate) -> None:
+    """Refuse a new ref whose name is the folder of another, or lies below another.
+
+    Raises:
+        Conflict: it is so.
+    """
+    if update.old is not None or update.new is None:
+        return
+    parts = update.ref.split("/")
+    above = ["/".join(parts[:end]) for end in range(3, len(parts))]
+    below = f"{update.ref}/"
+    for name in [*above, *git.references]:
+        if name.startswith(below) or (name in above and name in git.references):
+            raise Conflict(f"{update.ref} cannot be made while there is {name}. Choose another.")
+
+
 def _move(git: Any, ref: str, oid: str, head: str | None) -> None:
     """Move a ref that stands for ``head``; libgit2 compares again under its own lock file."""
     target = pygit2.Oid(hex=oid)
     if head == oid:
         return
+    _check_room(git, RefUpdate(ref, head, oid))
     _drop_stale_lock(git, ref)
     try:
         if head is None:

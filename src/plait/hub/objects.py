@@ -17,6 +17,8 @@ from plait.hub.names import check_path, is_oid, is_ref_name, is_short_oid
 from plait.hub.pointers import MAX_POINTER, Pointer, parse_pointer
 
 MAIN: Final = "refs/heads/main"
+_LATEST = 253_402_300_799
+"""The last second of the year 9999, beyond which there are no dates."""
 
 
 def _prepare_libgit2() -> None:
@@ -125,6 +127,14 @@ def ref_commit(git: Any, ref: str) -> str | None:
         return None
 
 
+def raw_target(git: Any, ref: str) -> str | None:
+    """Return the id that a ref itself holds (of an annotated tag, the tag's), None without one."""
+    try:
+        return str(git.references[ref].resolve().target)
+    except (KeyError, ValueError, pygit2.GitError):
+        return None
+
+
 def find_revision(git: Any, revision: str) -> str | None:
     """Return the commit of a branch, tag, ``refs/…`` or commit id, None if there is none."""
     if not revision or revision == "HEAD":
@@ -225,13 +235,15 @@ def walk_tree(git: Any, tree: Any, path: str, recursive: bool) -> Iterator[TreeE
 
 def info_of(commit: Any) -> CommitInfo:
     """Describe a commit."""
-    title, _, rest = commit.message.partition("\n")
+    # A commit that was pushed may claim any encoding and any time.
+    message = commit.raw_message.decode("utf-8", "replace")
+    title, _, rest = message.partition("\n")
     return CommitInfo(
         str(commit.id),
         title,
         rest.strip("\n"),
-        datetime.fromtimestamp(commit.commit_time, UTC),
-        commit.author.name,
+        datetime.fromtimestamp(min(max(commit.commit_time, 0), _LATEST), UTC),
+        commit.author.raw_name.decode("utf-8", "replace"),
         tuple(str(parent) for parent in commit.parent_ids),
-        commit.message,
+        message,
     )
