@@ -9,24 +9,40 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, TooManyRequests
 from plait.hub import Hub
-from plait.web import discussions, jobs, lineage, pulls, repositories, signing
+from plait.web import (
+    access,
+    accounts,
+    browse,
+    card,
+    discussions,
+    edits,
+    history,
+    jobs,
+    likes,
+    lineage,
+    pulls,
+    refs,
+    signing,
+)
 from plait.web import files as file_pages
 from plait.web.session import HEADERS, local_address
-from plait.web.visit import Pages, visit_of
+from plait.web.here import GateClosed, Here
+from plait.web.visit import Pages, SignInFirst, visit_of
 
 log = logging.getLogger("plait.web")
 
 _STATIC = {
     "plait.css": "text/css; charset=utf-8",
+    "pages.css": "text/css; charset=utf-8",
     "plait.js": "text/javascript; charset=utf-8",
     "logo.svg": "image/svg+xml",
 }
@@ -47,8 +63,14 @@ class PageRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 response = await handler(request)
+            except SignInFirst as error:
+                response = await run_in_threadpool(_sign_in_first, request, error)
+            except GateClosed as error:
+                response = await run_in_threadpool(gate_page, error.at)
             except PlaitError as error:
                 response = await run_in_threadpool(error_page, request, error.status, error.message)
+                if isinstance(error, TooManyRequests):
+                    response.headers["Retry-After"] = str(error.retry_after)
             except RequestValidationError:
                 response = await run_in_threadpool(error_page, request, 404, "")
             except HTTPException as error:
@@ -63,6 +85,19 @@ class PageRoute(APIRoute):
             return response
 
         return handle
+
+
+def _sign_in_first(request: Request, error: SignInFirst) -> Response:
+    """Ask visitors to sign in, and bring them back to the page that they wanted."""
+    if request.method not in ("GET", "HEAD"):
+        return error_page(request, error.status, error.message)
+    visit = visit_of(request)
+    return visit.go(f"/login?{urlencode({'next': visit.here})}")
+
+
+def gate_page(at: Here) -> Response:
+    """Say that a repository is gated, and how to be let in."""
+    return at.visit.render("gate.html", code=403, repo=at.view)
 
 
 def error_page(request: Request, status: int, message: str) -> Response:
@@ -106,14 +141,19 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
     router.add_api_route("/static/{name}", _static)
     signing.add(router)
     jobs.add(router)
-    repositories.add_listings(router)
+    browse.add(router)
     for prefix in ("/datasets/{ns}/{name}", "/spaces/{ns}/{name}", "/{ns}/{name}"):
         file_pages.add(router, prefix)
+        access.add(router, prefix)
+        edits.add(router, prefix)
+        likes.add(router, prefix)
+        history.add(router, prefix)
+        refs.add(router, prefix)
         pulls.add(router, prefix)
         discussions.add(router, prefix)
         lineage.add(router, prefix)
-        repositories.add(router, prefix)
-    repositories.add_namespace(router)
+        card.add(router, prefix)
+    accounts.add(router)
     router.add_api_route("/{rest:path}", _nothing)
     app.include_router(router)
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from fastapi import APIRouter, Response
 
 from plait.collaboration import events as merge_events
-from plait.errors import Unauthorized
 from plait.hub import Discussion, can
 from plait.web.here import At, Here
 from plait.web.pulls import pull_page
@@ -99,21 +98,16 @@ def show(at: At, number: int) -> Response:
     )
 
 
-def _signed_in(at: Here) -> None:
-    if not at.visit.actor.signed_in:
-        raise Unauthorized("Sign in first.")
-
-
 def new(at: At) -> Response:
     """Show the form for a new discussion."""
-    _signed_in(at)
+    at.visit.signed_in()
     at.visit.hub.repositories.require(at.visit.actor, at.record, "repo.discuss")
     return at.visit.render("new_discussion.html", repo=at.view)
 
 
 def create(at: At, form: Form) -> Response:
     """Start a discussion."""
-    _signed_in(at)
+    at.visit.signed_in()
     made = at.visit.hub.discussions.create(
         at.visit.actor, at.record, form.get("title", ""), form.get("description", "")
     )
@@ -122,7 +116,7 @@ def create(at: At, form: Form) -> Response:
 
 def comment(at: At, number: int, form: Form) -> Response:
     """Add a comment."""
-    _signed_in(at)
+    at.visit.signed_in()
     event = at.visit.hub.discussions.add_comment(
         at.visit.actor, _find(at, number), form.get("comment", "")
     )
@@ -131,7 +125,7 @@ def comment(at: At, number: int, form: Form) -> Response:
 
 def set_status(at: At, number: int, form: Form) -> Response:
     """Open or close."""
-    _signed_in(at)
+    at.visit.signed_in()
     at.visit.hub.discussions.set_status(
         at.visit.actor, _find(at, number), form.get("status", ""), form.get("comment")
     )

@@ -1,33 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders, files, commits: what lies in a repository and how it came to be so."""
+"""Folders and files of a repository at a revision."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from fastapi import APIRouter, Response
-from markupsafe import Markup
 
-from plait.errors import BadInput, EntryNotFound
-from plait.hub import Change, CommitInfo, OpenFile, TreeEntry
-from plait.web import markdown
-from plait.web.figures import quantity, size
-from plait.web.here import At, Here
-from plait.web.tensors import MOST_ROWS, read_header
+from plait.hub import CommitInfo, TreeEntry
+from plait.hub.names import pull_number
+from plait.web.figures import size
+from plait.web.here import At, Here, InFiles
+from plait.web.preview import MOST_TEXT, preview
 
 MOST_ENTRIES = 1000
-MOST_TEXT = 512 * 1024
-MOST_LINES = 5000
-MOST_DIFF_LINES = 1500
-COMMITS = 30
-_LFS_LINE = "version https://git-lfs.github.com/spec/v1"
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".svg"})
-_PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,10 @@ class ShownEntry:
     href: str
     download: str
     size: str
-    lfs: bool
+    stored: str
+    """``LFS`` or ``Xet`` where the bytes lie outside git."""
+    scan: str
+    """What the scanners said of a file that can carry code; empty if it cannot."""
     commit: CommitInfo | None
 
 
@@ -47,8 +39,6 @@ def add(router: APIRouter, prefix: str) -> None:
     """Add the routes."""
     router.add_api_route(prefix + "/tree/{rest:path}", tree)
     router.add_api_route(prefix + "/blob/{rest:path}", blob)
-    router.add_api_route(prefix + "/commits/{rest:path}", commits)
-    router.add_api_route(prefix + "/commit/{oid}", commit)
 
 
 def tree(at: At, rest: str) -> Response:
@@ -63,19 +53,32 @@ def tree(at: At, rest: str) -> Response:
     shown = found[:MOST_ENTRIES]
     changed = git.last_commits(at.record, oid, [entry.path for entry in shown])
     latest = git.last_commits(at.record, oid, [path]).get(path) if path else None
+    labels = file_labels(at, shown)
     return at.visit.render(
         "tree.html",
         repo=at.view,
         revision=revision,
         path=path,
-        crumbs=_crumbs(at, revision, path),
+        crumbs=crumbs(at, revision, path),
         latest=latest or git.commit_info(at.record, oid),
-        entries=[_shown(at, revision, entry, changed.get(entry.path)) for entry in shown],
+        entries=[
+            _shown(at, revision, entry, changed.get(entry.path), labels) for entry in shown
+        ],
         more=len(found) > len(shown),
+        may_change=may_change(at, revision),
     )
 
 
-def _crumbs(at: Here, revision: str, path: str) -> list[tuple[str, str]]:
+def may_change(at: Here, revision: str) -> bool:
+    """Tell whether a signed-in visitor can change files here: on a branch, or by proposing."""
+    if not at.visit.actor.signed_in or not at.sees_files or at.record.disabled:
+        return False
+    names = {ref.name for ref in at.view.refs if ref.kind == "branch"}
+    return revision in names or pull_number(revision) is not None
+
+
+def crumbs(at: Here, revision: str, path: str) -> list[tuple[str, str]]:
+    """Return the folders above a path and their addresses."""
     parts = PurePosixPath(path).parts if path else ()
     return [
         (part, at.address("tree", revision, "/".join(parts[: index + 1])))
@@ -83,7 +86,32 @@ def _crumbs(at: Here, revision: str, path: str) -> list[tuple[str, str]]:
     ]
 
 
-def _shown(at: Here, revision: str, entry: TreeEntry, last: CommitInfo | None) -> ShownEntry:
+@dataclass(frozen=True)
+class Labels:
+    """What the hub knows of large files, by SHA-256."""
+
+    xet: frozenset[str] = frozenset()
+    scans: Any = None
+
+    def stored(self, entry: TreeEntry) -> str:
+        """Say how a file is kept."""
+        if entry.lfs is None:
+            return ""
+        return "Xet" if entry.lfs.sha256 in self.xet else "LFS"
+
+    def scan(self, entry: TreeEntry) -> str:
+        """Say what the scanners found."""
+        return self.scans.get(entry.etag, "") if self.scans else ""
+
+
+def file_labels(at: Here, entries: Sequence[TreeEntry]) -> Labels:
+    """Look up what is known of some files, in a bounded number of queries."""
+    return Labels()
+
+
+def _shown(
+    at: Here, revision: str, entry: TreeEntry, last: CommitInfo | None, labels: Labels
+) -> ShownEntry:
     folder = entry.type == "directory"
     return ShownEntry(
         PurePosixPath(entry.path).name,
@@ -91,12 +119,13 @@ def _shown(at: Here, revision: str, entry: TreeEntry, last: CommitInfo | None) -
         at.address("tree" if folder else "blob", revision, entry.path),
         at.address("resolve", revision, entry.path),
         "" if folder else size(entry.size),
-        entry.lfs is not None,
+        labels.stored(entry),
+        labels.scan(entry),
         last,
     )
 
 
-def blob(at: At, rest: str, plain: str = "") -> Response:
+def blob(at: InFiles, rest: str, plain: str = "") -> Response:
     """Show a file, as its kind allows."""
     hub = at.visit.hub
     revision, path = at.split(rest)
@@ -104,151 +133,33 @@ def blob(at: At, rest: str, plain: str = "") -> Response:
     entry = hub.git.entry(at.record, oid, path)
     if entry.type == "directory":
         return at.visit.go(at.address("tree", revision, path))
-    shown: dict[str, Any] = {"kind": "none", "problem": None, "lines": (), "cut": False}
-    shown.update(_content(at, revision, oid, entry, plain=bool(plain)))
+    shown: dict[str, Any] = {
+        "kind": "none", "problem": None, "problem_lang": None, "lines": (), "cut": False,
+        "source": False,
+    }  # fmt: skip
+    shown.update(preview(at, revision, oid, entry, plain=bool(plain)))
+    labels = file_labels(at, [entry])
+    kind = "" if at.view.type == "model" else f" --repo-type {at.view.type}"
+    at_revision = "" if revision == "main" else f" --revision {revision}"
     return at.visit.render(
         "blob.html",
         repo=at.view,
         revision=revision,
         path=path,
-        crumbs=_crumbs(at, revision, path),
+        crumbs=crumbs(at, revision, path),
         latest=hub.git.last_commits(at.record, oid, [path]).get(path),
         size=size(entry.size),
+        bytes=entry.size,
         download=at.address("resolve", revision, path),
-        pointer=entry.lfs.sha256 if entry.lfs else None,
+        entry=entry,
+        stored=labels.stored(entry),
+        scan=labels.scan(entry),
+        command=f"hf download {at.view.full_name} '{path}'{kind}{at_revision}",
+        plain=bool(plain),
+        may_change=may_change(at, revision),
+        editable=entry.lfs is None and entry.size <= MOST_TEXT and shown["kind"] in _EDITABLE,
         **shown,
     )
 
 
-def _content(at: Here, revision: str, oid: str, entry: TreeEntry, *, plain: bool) -> dict[str, Any]:
-    t = at.visit.t
-    suffix = PurePosixPath(entry.path).suffix.lower()
-    if suffix in _IMAGES and not plain:
-        return {"kind": "image"}
-    if suffix in _PICKLES:
-        return {"problem": t("files.pickle")}
-    try:
-        if suffix == ".safetensors":
-            return {"kind": "safetensors", "tensors": _tensors(_open(at, oid, entry.path))}
-        if entry.size > MOST_TEXT:
-            return {"problem": t("files.too_large")}
-        text = _text(_open(at, oid, entry.path))
-    except (BadInput, EntryNotFound) as error:
-        return {"problem": error.message}
-    if text is None:
-        return {"problem": t("files.binary")}
-    if suffix == ".md" and not plain:
-        links = markdown.repository_links(
-            at.view.url, revision, str(PurePosixPath(entry.path).parent)
-        )
-        html = markdown.render(markdown.without_head(text), links)
-        return {"kind": "markdown", "rendered": Markup(html)}  # noqa: S704 - sanitised
-    lines = text.splitlines()
-    return {"kind": "text", "lines": lines[:MOST_LINES], "cut": len(lines) > MOST_LINES}
-
-
-def _open(at: Here, oid: str, path: str) -> OpenFile:
-    return at.visit.hub.commits.open_file(at.record, oid, path)
-
-
-def _text(found: OpenFile) -> str | None:
-    data = found.data if found.data is not None else b""
-    if found.file is not None:
-        with found.file.open("rb") as stream:
-            data = stream.read(MOST_TEXT)
-    try:
-        return None if b"\0" in data else data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-
-
-def _tensors(found: OpenFile) -> dict[str, Any]:
-    if found.file is not None:
-        with found.file.open("rb") as stream:
-            header = read_header(stream, found.size)
-    else:
-        header = read_header(io.BytesIO(found.data or b""), found.size)
-    return {
-        "parameters": quantity(sum(row.count for row in header.tensors)),
-        "count": len(header.tensors),
-        "types": ", ".join(sorted({row.dtype for row in header.tensors})),
-        "metadata": header.metadata,
-        "rows": [
-            {
-                "name": row.name,
-                "dtype": row.dtype,
-                "shape": " × ".join(map(str, row.shape)),
-                "bytes": row.bytes,
-                "size": size(row.bytes),
-            }
-            for row in header.tensors[:MOST_ROWS]
-        ],
-        "more": len(header.tensors) > MOST_ROWS,
-    }
-
-
-def commits(at: At, rest: str, page: int = 1) -> Response:
-    """List the commits of a revision."""
-    git = at.visit.hub.git
-    revision, _ = at.split(rest)
-    oid = at.resolve(revision)
-    page = min(max(page, 1), 10_000)
-    found = git.log(at.record, oid, COMMITS, (page - 1) * COMMITS)
-    pages = -(-git.count_commits(at.record, oid) // COMMITS)
-    return at.visit.render(
-        "commits.html",
-        repo=at.view,
-        revision=revision,
-        commits=found,
-        page=page,
-        pages=pages,
-        page_link=lambda number: at.visit.link(page=number),
-    )
-
-
-def commit(at: At, oid: str) -> Response:
-    """Show one commit and what it changed."""
-    git = at.visit.hub.git
-    found = git.commit_info(at.record, at.resolve(oid))
-    changes: Sequence[Change] = ()
-    patch = ""
-    if found.parents:
-        changes = git.changed_paths(at.record, found.parents[0], found.oid)
-        patch = git.diff(at.record, found.parents[0], found.oid)
-    return at.visit.render(
-        "commit.html",
-        repo=at.view,
-        commit=found,
-        message=found.message.strip(),
-        diff_open=True,
-        **changes_shown(at, changes, patch, found.oid),
-    )
-
-
-def changes_shown(at: Here, changes: Sequence[Change], patch: str, oid: str) -> dict[str, Any]:
-    """Return what ``_changes.html`` shows: paths with links, and the patch line by line."""
-    lines = _without_pointers(patch).splitlines()
-    return {
-        "changes": [
-            {
-                "path": change.path,
-                "kind": change.kind,
-                "href": "" if change.kind == "deleted" else at.address("blob", oid, change.path),
-            }
-            for change in changes
-        ],
-        "diff": [{"kind": _line_kind(line), "text": line} for line in lines[:MOST_DIFF_LINES]],
-        "diff_cut": len(lines) > MOST_DIFF_LINES,
-    }
-
-
-def _without_pointers(patch: str) -> str:
-    """Leave out the text of LFS pointers: what changed there is the file, not these lines."""
-    parts = re.split(r"(?m)^(?=diff --git )", patch)
-    return "".join(part for part in parts if _LFS_LINE not in part)
-
-
-def _line_kind(line: str) -> str:
-    if line.startswith(("@@", "diff ", "index ", "+++", "---")):
-        return "hunk"
-    return {"+": "add", "-": "del"}.get(line[:1], "same")
+_EDITABLE = ("text", "markdown", "table")

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from fastapi import Depends
 
-from plait.errors import RevisionNotFound
-from plait.hub import Hub, Repository
-from plait.web.visit import Visitor, repository_url
+from plait.errors import Forbidden, GatedRepository, RevisionNotFound
+from plait.hub import Repository
+from plait.web.visit import Visit, Visitor, repository_url
 
 _PULL = re.compile(r"\A(refs/pr/[1-9][0-9]{0,8})(?:/(.*))?\Z", re.DOTALL)
 
@@ -31,38 +31,87 @@ class ShownRef:
 class RepositoryView:
     """What the templates show of a repository everywhere."""
 
-    def __init__(self, hub: Hub, record: Repository) -> None:
-        self._hub = hub
+    def __init__(self, visit: Visit, record: Repository) -> None:
+        self._visit = visit
         self._record = record
         self.type = record.type
         self.namespace = record.namespace.name
         self.name = record.name
         self.full_name = record.full_name
         self.private = record.private
+        self.gated = record.gated
+        self.disabled = record.disabled
+        self.likes = record.likes
         self.url = repository_url(record.type, record.full_name)
 
     @cached_property
     def open_discussions(self) -> int:
         """How many discussions and pull requests are open."""
-        return self._hub.discussions.count(self._record, status="open")
+        return self._visit.hub.discussions.count(self._record, status="open")
 
     @cached_property
     def refs(self) -> Sequence[ShownRef]:
         """Branches and tags."""
-        refs = self._hub.git.refs(self._record)
+        refs = self._visit.hub.git.refs(self._record)
         return [
             *(ShownRef(ref.name, "branch", ref.oid) for ref in refs.branches),
             *(ShownRef(ref.name, "tag", ref.oid) for ref in refs.tags),
         ]
+
+    @cached_property
+    def liked(self) -> bool:
+        """Whether the visitor likes it."""
+        actor = self._visit.actor
+        return actor.signed_in and self._visit.hub.likes.likes(actor, self._record)
+
+    @cached_property
+    def may_write(self) -> bool:
+        """Whether the visitor may commit to its branches."""
+        return self._visit.may("repo.write", self._record)
+
+    @cached_property
+    def may_admin(self) -> bool:
+        """Whether the visitor may change its settings."""
+        return self._visit.may("repo.admin", self._record)
+
+
+class GateClosed(GatedRepository):
+    """The visitor was not let through a repository's gate; the page says how to ask."""
+
+    def __init__(self, at: Here, message: str) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True)
 class Here:
     """The repository of the address, which the visitor may read."""
 
-    visit: Visitor
+    visit: Visit
     record: Repository
     view: RepositoryView
+
+    def files(self) -> Here:
+        """Return this visit if the visitor may read what is in the files.
+
+        Raises:
+            GateClosed: the repository is gated, and the visitor was not let in.
+            DisabledRepository: the hub's administrators have closed it.
+        """
+        try:
+            self.visit.hub.repositories.require(self.visit.actor, self.record, "repo.files")
+        except GatedRepository as error:
+            raise GateClosed(self, error.message) from None
+        return self
+
+    @cached_property
+    def sees_files(self) -> bool:
+        """Tell whether the visitor may read what is in the files."""
+        try:
+            self.files()
+        except Forbidden:
+            return False
+        return True
 
     def split(self, rest: str) -> tuple[str, str]:
         """Split ``revision/path`` of an address; branch names may hold slashes themselves."""
@@ -101,7 +150,13 @@ def here_of(visit: Visitor, ns: str, name: str) -> Here:
     first = visit.request.url.path.split("/", 2)[1]
     kind = {"datasets": "dataset", "spaces": "space"}.get(first, "model")
     record = visit.repository(kind, ns, name)
-    return Here(visit, record, RepositoryView(visit.hub, record))
+    return Here(visit, record, RepositoryView(visit, record))
+
+
+def with_files(at: Annotated[Here, Depends(here_of)]) -> Here:
+    """Find the repository of the address, the content of whose files the visitor may read."""
+    return at.files()
 
 
 At = Annotated[Here, Depends(here_of)]
+InFiles = Annotated[Here, Depends(with_files)]

@@ -104,7 +104,7 @@ def show(visit: Visitor, number: int) -> Response:
     lines = jobs.lines(visit.hub, job.id, limit=MOST_LINES)
     return visit.render(
         "job.html",
-        repo=RepositoryView(visit.hub, repo) if repo is not None else None,
+        repo=RepositoryView(visit, repo) if repo is not None else None,
         job=job_view(visit, job, repo, thread),
         lines=[line.text for line in lines],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 
@@ -15,6 +15,12 @@ TAGS: Mapping[str, str] = {"en": "en", "zh": "zh-Hans"}
 """What stands in ``<html lang>``."""
 COOKIE = "plait-lang"
 
+_SPANS = (
+    (60, 0, "ago.now"),
+    (3600, 60, "ago.minutes"),
+    (86400, 3600, "ago.hours"),
+    (30 * 86400, 86400, "ago.days"),
+)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
@@ -66,6 +72,10 @@ class Translator:
         """Return ``key.one`` or ``key.other`` with ``{n}`` filled in."""
         return self(f"{key}.{'one' if n == 1 else 'other'}", n=f"{n:,}")
 
+    def has(self, key: str) -> bool:
+        """Tell whether there is a phrase under ``key``."""
+        return key in self._phrases
+
     def known(self, prefix: str, name: str) -> str:
         """Return the phrase ``prefix.name`` where there is one, otherwise ``name`` itself."""
         return self._phrases.get(f"{prefix}.{name}", name)
@@ -75,6 +85,14 @@ class Translator:
         if self.language == "zh":
             return f"{moment.year}年{moment.month}月{moment.day}日"
         return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+
+    def ago(self, moment: datetime) -> str:
+        """Write how long ago a time was; a day if it is more than a month."""
+        seconds = (datetime.now(UTC) - moment).total_seconds()
+        for limit, unit, key in _SPANS:
+            if seconds < limit:
+                return self.count(key, max(int(seconds // unit), 1)) if unit else self(key)
+        return self.date(moment)
 
     def moment(self, moment: datetime) -> str:
         """Write a day and time in UTC."""

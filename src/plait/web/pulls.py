@@ -19,7 +19,7 @@ from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
 from plait.hub import Change, Discussion
 from plait.hub.discussions import pull_ref
-from plait.web.files import changes_shown
+from plait.web.diffs import changes_shown
 from plait.web.here import At, Here
 from plait.web.jobs import JobView, job_view
 from plait.web.language import Translator
@@ -60,6 +60,7 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     patch = ""
     if fork and head:
         changes = git.changed_paths(at.record, fork, head)
+    if fork and head and at.sees_files:
         patch = git.diff(at.record, fork, head)
     weights = _is_fused(at, discussion, fork, head, changes)
     return visit.render(
@@ -75,7 +76,6 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         earlier=bool(report and job and report.job != job.id),
         head=head,
         stale=bool(report and report.head and head and report.head != head),
-        diff_open=not weights and len(patch) < 20_000,
         **changes_shown(at, changes, patch, head or ""),
     )
 

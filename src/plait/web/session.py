@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Depends, Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
 
 from plait.errors import BadInput, Forbidden, TooLarge
 
 LARGEST_FORM = 512 * 1024
 """Bytes of one form; a comment is text, not a file."""
+LARGEST_EDIT = 3 * 2**20
+"""Bytes of a form with a whole text file in it: its percent signs make it up to three times."""
+LARGEST_UPLOAD = 64 * 2**20
+"""Bytes of all files that a browser sends at once; larger ones are for the client."""
+MOST_FIELDS = 200
+MOST_FILES = 100
 
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -42,6 +51,31 @@ def is_same_origin(request: Request, public_url: str) -> bool:
     return urlsplit(origin).netloc in {request.headers.get("host", ""), urlsplit(public_url).netloc}
 
 
+def _refuse_others(request: Request) -> None:
+    if not is_same_origin(request, request.app.state.pages.hub.settings.url):
+        raise Forbidden("This form was sent by another site. Open the page on this hub and retry.")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _read(request: Request, largest: int) -> dict[str, str]:
+    _refuse_others(request)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > largest:
+            raise TooLarge(f"A form may hold at most {largest // 1024} kB.")
+    if body and _kind(request) != "application/x-www-form-urlencoded":
+        raise BadInput("Send the form as application/x-www-form-urlencoded.")
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise BadInput("The form could not be read. Send it again from the page.") from None
+    return dict(pairs)
+
+
 async def read_form(request: Request) -> dict[str, str]:
     """Read a form of one of this hub's own pages.
 
@@ -50,23 +84,55 @@ async def read_form(request: Request) -> dict[str, str]:
         TooLarge: it is larger than any form here.
         BadInput: it is not a form.
     """
-    if not is_same_origin(request, request.app.state.pages.hub.settings.url):
-        raise Forbidden("This form was sent by another site. Open the page on this hub and retry.")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            raise TooLarge(f"A form may hold at most {LARGEST_FORM // 1024} kB.")
-    if body and kind != "application/x-www-form-urlencoded":
-        raise BadInput("Send the form as application/x-www-form-urlencoded.")
+    return await _read(request, LARGEST_FORM)
+
+
+async def read_edit(request: Request) -> dict[str, str]:
+    """Read a form that holds a text file; raises as `read_form`."""
+    return await _read(request, LARGEST_EDIT)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A form with files: its fields, and each file's name and bytes."""
+
+    fields: Mapping[str, str]
+    files: tuple[tuple[str, bytes], ...]
+
+
+async def read_upload(request: Request) -> Upload:
+    """Read a form with files; raises as `read_form`."""
+    _refuse_others(request)
+    length = request.headers.get("content-length", "")
+    # The length is asked for first: files are only spooled once it is known to be bearable.
+    if not length.isdigit():
+        raise BadInput("Say how long the form is (Content-Length).")
+    if int(length) > LARGEST_UPLOAD:
+        raise TooLarge(
+            f"A browser may send {LARGEST_UPLOAD // 2**20} MiB at once. "
+            "Use the client for more: hf upload."
+        )
+    if _kind(request) != "multipart/form-data":
+        raise BadInput("Send the form as multipart/form-data.")
     try:
-        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=32))
-    except ValueError:
-        raise BadInput("The form could not be read. Send it again from the page.") from None
+        form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
+    except MultiPartException as error:
+        raise BadInput(f"The form could not be read: {error.message}") from None
+    fields: dict[str, str] = {}
+    files = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if value.filename:
+                files.append((value.filename, await value.read()))
+        else:
+            fields[name] = value
+    await form.close()
+    return Upload(fields, tuple(files))
 
 
 Form = Annotated[dict[str, str], Depends(read_form)]
+EditForm = Annotated[dict[str, str], Depends(read_edit)]
+UploadForm = Annotated[Upload, Depends(read_upload)]
 
 
 def local_address(address: str) -> str:

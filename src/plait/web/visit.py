@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -12,10 +13,12 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from plait.hub import ANONYMOUS, Actor, Hub, Repository
-from plait.hub.permissions import Action
+from plait.errors import Unauthorized
+from plait.hub import ANONYMOUS, Account, Actor, Hub, Repository
+from plait.hub.permissions import Action, can
 from plait.hub.tokens import SESSION_COOKIE
 from plait.web import language
+from plait.web.figures import quantity, size
 from plait.web.session import HEADERS
 
 PREFIXES: Mapping[str, str] = {"model": "", "dataset": "/datasets", "space": "/spaces"}
@@ -25,6 +28,10 @@ PREFIXES: Mapping[str, str] = {"model": "", "dataset": "/datasets", "space": "/s
 def repository_url(repo_type: str, full_name: str) -> str:
     """Return the address of a repository's page."""
     return f"{PREFIXES[repo_type]}/{full_name}"
+
+
+class SignInFirst(Unauthorized):
+    """The page is for people who are signed in."""
 
 
 class Pages:
@@ -44,6 +51,9 @@ class Pages:
         )
         self.templates.filters["revision"] = lambda name: quote(name, safe="")
         self.templates.filters["path"] = quote
+        self.templates.filters["list_pair"] = lambda value: (value, value)
+        self.templates.filters["size"] = size
+        self.templates.filters["number"] = quantity
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,33 @@ class Visit:
         """
         return self.hub.repositories.get(self.actor, repo_type, f"{ns}/{name}", action)
 
+    def may(self, action: Action, resource: Repository | Account | None = None) -> bool:
+        """Tell whether this visitor may do something; gates are asked about elsewhere."""
+        return can(self.actor, action, resource)
+
+    def signed_in(self) -> None:
+        """Send visitors who are nobody to the page where they sign in.
+
+        Raises:
+            SignInFirst: nobody is signed in.
+        """
+        if not self.actor.signed_in:
+            raise SignInFirst("Sign in first.")
+
+    @cached_property
+    def account(self) -> Account:
+        """The visitor's own account.
+
+        Raises:
+            SignInFirst: nobody is signed in.
+        """
+        self.signed_in()
+        assert self.actor.user_id is not None
+        found = self.hub.accounts.by_id(self.actor.user_id)
+        if found is None:
+            raise SignInFirst("Sign in again: this account is gone.")
+        return found
+
     def link(self, **changes: Any) -> str:
         """Return this page's address with some of its query changed; None removes."""
         values = dict(parse_qsl(self.request.url.query))
@@ -88,10 +125,13 @@ class Visit:
     def render(self, template: str, *, code: int = 200, **values: Any) -> Response:
         """Render a page."""
         pages: Pages = self.request.app.state.pages
+        done = self.request.query_params.get("done", "")[:40]
         html = pages.templates.get_template(template).render(
             t=self.t,
             viewer=self.actor.name if self.actor.signed_in else None,
+            runs_hub=can(self.actor, "hub.admin"),
             here=self.here,
+            done=self.t.known("done", done) if self.t.has(f"done.{done}") else "",
             language_link=lambda code: self.link(lang=code),
             **values,
         )
@@ -107,8 +147,11 @@ class Visit:
             )  # fmt: skip
         return response
 
-    def go(self, address: str) -> Response:
-        """Send the browser to another page after a form."""
+    def go(self, address: str, done: str = "") -> Response:
+        """Send the browser to another page after a form; ``done`` names what it says there."""
+        if done:
+            path, mark, anchor = address.partition("#")
+            address = f"{path}{'&' if '?' in path else '?'}done={done}{mark}{anchor}"
         return RedirectResponse(address, 303, headers=dict(HEADERS))
 
 
