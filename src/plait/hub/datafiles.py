@@ -27,6 +27,10 @@ _SIZES: tuple[tuple[int, str], ...] = (
     (10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"),
     (10**11, "10B<n<100B"), (10**12, "100B<n<1T"),
 )  # fmt: skip
+_PREFIXED = (
+    "task_categories", "task_ids", "annotations_creators", "language_creators", "multilinguality",
+    "source_datasets", "language", "size_categories", "benchmark",
+)  # fmt: skip
 _COMPRESSION = (".gz", ".zst", ".bz2", ".xz", ".zip")
 _NOT_DATA = frozenset({"dataset_infos.json", "readme.txt", "license.txt", "requirements.txt"})
 _CITATION = re.compile(r"^@\w+\s*\{.{0,4000}?^\}", re.MULTILINE | re.DOTALL)
@@ -52,7 +56,7 @@ def guess_dataset(names: Collection[str], card: Mapping[str, Any], text: str) ->
         card: README.md's head.
         text: README.md's text.
     """
-    found = card_tags(card)
+    found = _card_tags(card)
     rows, features, main_size = _info(card)
     if rows is not None and not any(tag.startswith("size_categories:") for tag in found):
         found.append(f"size_categories:{size_category(rows)}")
@@ -74,6 +78,17 @@ def guess_dataset(names: Collection[str], card: Mapping[str, Any], text: str) ->
         citation[0][:2000] if citation else None,
         main_size,
     )
+
+
+def _card_tags(card: Mapping[str, Any]) -> list[str]:
+    """List a card's tags; a data set's languages and the like are told with their kind."""
+    found = card_tags({key: value for key, value in card.items() if key not in _PREFIXED})
+    for key in _PREFIXED:
+        value = card.get(key)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item.strip():
+                found.append(f"{key}:{item.strip()}")
+    return found
 
 
 def size_category(rows: int) -> str:

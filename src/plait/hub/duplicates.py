@@ -102,8 +102,8 @@ def duplicate(
             sync_folder(hub.git.folder)
             session.refresh(repo, ["namespace"])
             # A private source's name is for those who may read it, not for all who hear of this.
-            told = {} if source.private else {"source": source.full_name}
-            hub.events.record(session, actor, "repo.duplicate", repo=repo, **told)
+            told = "" if source.private else source.full_name
+            hub.events.record(session, actor, "repo.duplicate", repo=repo, source=told)
     except IntegrityError:
         raise conflict from None
     finally:

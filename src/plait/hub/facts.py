@@ -26,6 +26,7 @@ README = "README.md"
 MAX_CARD = 2**20
 MAX_CONFIG = 2**20
 MAX_TEMPLATE = 50_000
+MAX_INDEX = 16 * 2**20
 MAX_NAMES = 100_000
 """Files whose names are looked at."""
 MAX_SHARDS = 1000
@@ -97,7 +98,14 @@ def read(hub: Hub, repo: Repository, head: str, before: Mapping[str, Any] | None
             terms.add(LINKED)
     facts["tags"] = [tag[:TAG_LENGTH] for tag in facts["tags"][:MAX_TAGS] if _is_tag(tag)]
     facts = {key: value for key, value in facts.items() if value is not None}
+    terms |= _languages(card)
     return Found(card, facts, parameters, frozenset({*facts["tags"], *terms}))
+
+
+def _languages(card: Mapping[str, Any]) -> set[str]:
+    """Return both forms in which languages are asked for, ``en`` and ``language:en``."""
+    codes = [code for code in _linked(card, "language") if _is_tag(code)]
+    return {form[:TAG_LENGTH] for code in codes for form in (code, f"language:{code}")}
 
 
 def used_storage(hub: Hub, repo: Repository) -> int:
@@ -111,14 +119,14 @@ def used_storage(hub: Hub, repo: Repository) -> int:
         return int(session.scalar(query) or 0)
 
 
-_HIDDEN = "\N{INFORMATION SEPARATOR ONE}"
+HIDDEN = "\N{INFORMATION SEPARATOR ONE}"
 """Begins terms that no card can hold, because they are not tags."""
-LINKED = f"{_HIDDEN}linked"
+LINKED = f"{HIDDEN}linked:"
 
 
 def linked_term(kind: str, name: str) -> str:
     """Return the term by which spaces that use a model or data set are found."""
-    return f"{_HIDDEN}{kind}:{name}"[:TAG_LENGTH]
+    return f"{HIDDEN}{kind}:{name}"[:TAG_LENGTH]
 
 
 def _is_tag(tag: str) -> bool:
@@ -294,7 +302,7 @@ def _shards(files: Files) -> list[str]:
         if name in files.names:
             return [name]
     for index in ("model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json"):
-        shards = shards_of(files.json(index, 16 * MAX_CONFIG))
+        shards = shards_of(files.json(index, MAX_INDEX))
         if shards:
             return [name for name in shards if name in files.names][:MAX_SHARDS]
     roots = [n for n in files.names if "/" not in n and n.endswith(".safetensors")]

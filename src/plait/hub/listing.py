@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput
+from plait.hub.cursors import read_cursor, write_cursor
 from plait.hub.database import Account, Repository, RepositoryTag
+from plait.hub.facts import HIDDEN
 from plait.hub.names import check_text
 from plait.hub.permissions import Actor
 from plait.hub.visibility import readable
@@ -25,6 +24,7 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 MAX_PAGE = 1000
 MAX_WORDS = 8
 MAX_TAGS = 32
+MAX_TAGS_COUNTED = 20_000
 
 _COLUMNS: dict[Sort, Any] = {
     "updated": Repository.updated_at,
@@ -33,6 +33,12 @@ _COLUMNS: dict[Sort, Any] = {
     "downloads": Repository.downloads,
     "trending": Repository.trending,
     "name": Repository.search_key,
+}
+_KINDS: dict[Sort, type] = {
+    "updated": datetime,
+    "created": datetime,
+    "trending": float,
+    "name": str,
 }
 
 
@@ -76,7 +82,7 @@ def page(
         BadInput: a filter is too long, or the cursor is not one.
     """
     limit = max(1, min(limit, MAX_PAGE))
-    query = _ordered(_filtered(select(Repository), actor, filters), sort, reverse, cursor)
+    query = _ordered(filtered(select(Repository), actor, filters), sort, reverse, cursor)
     found = list(session.scalars(query.limit(limit + 1)))
     more = len(found) > limit
     found = found[:limit]
@@ -85,11 +91,31 @@ def page(
 
 def count(session: Session, actor: Actor, filters: Filters) -> int:
     """Count what `page` would list on all its pages; raises as `page`."""
-    query = _filtered(select(func.count(Repository.id)), actor, filters)
+    query = filtered(select(func.count(Repository.id)), actor, filters)
     return session.scalar(query) or 0
 
 
-def _filtered(query: Select[Any], actor: Actor, filters: Filters) -> Select[Any]:
+def public_tags(session: Session, repo_type: str, limit: int = MAX_TAGS_COUNTED) -> dict[str, int]:
+    """Count the tags of the public repositories of a type, the most frequent first."""
+    counted = func.count()
+    query = (
+        select(RepositoryTag.tag, counted)
+        .join(Repository, Repository.id == RepositoryTag.repository_id)
+        .where(Repository.type == repo_type, Repository.private.is_(False))
+        .where(not_(RepositoryTag.tag.startswith(HIDDEN)))
+        .group_by(RepositoryTag.tag)
+        .order_by(counted.desc(), RepositoryTag.tag)
+        .limit(limit)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def filtered(query: Select[Any], actor: Actor, filters: Filters) -> Select[Any]:
+    """Narrow a query of `Repository` to what the filters want and the actor may read.
+
+    Raises:
+        BadInput: a filter is too long.
+    """
     words = [filters.search] if isinstance(filters.search, str) else list(filters.search or [])
     tags = [[tag] if isinstance(tag, str) else list(tag) for tag in filters.tags]
     everything = "".join([*words, filters.namespace or "", *(t for any_of in tags for t in any_of)])
@@ -137,32 +163,11 @@ def _ordered(query: Select[Any], sort: Sort, reverse: bool, cursor: str | None) 
 
 
 def _cursor(repo: Repository, sort: Sort) -> str:
-    value = getattr(repo, _COLUMNS[sort].key)
-    if isinstance(value, datetime):
-        value = value.isoformat()
-    text = json.dumps([sort, value, repo.id])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return write_cursor([sort, getattr(repo, _COLUMNS[sort].key), repo.id])
 
 
 def _read_cursor(cursor: str, sort: Sort) -> tuple[Any, int]:
-    with suppress(ValueError, RecursionError):
-        given = json.loads(base64.urlsafe_b64decode(cursor[:1000] + "=="))
-        if (
-            isinstance(given, list)
-            and len(given) == 3
-            and given[0] == sort
-            and type(given[2]) is int
-            and abs(given[2]) < 2**62
-        ):
-            value = given[1]
-            if sort in ("updated", "created") and isinstance(value, str):
-                value = datetime.fromisoformat(value)
-                if value.tzinfo is not None:
-                    return value, given[2]
-            elif sort == "name" and isinstance(value, str):
-                return check_text(value, "The cursor", 1000), given[2]
-            elif sort == "trending" and isinstance(value, float | int):
-                return float(value), given[2]
-            elif sort in ("likes", "downloads") and type(value) is int and abs(value) < 2**62:
-                return value, given[2]
-    raise BadInput("The cursor of this listing is not one that the hub gave. Start again.")
+    name, value, number = read_cursor(cursor, str, _KINDS.get(sort, int), int)
+    if name != sort:
+        raise BadInput("The cursor is of a list in another order. Start again.")
+    return value, number

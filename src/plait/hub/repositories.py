@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 Gate = Literal["", "auto", "manual"]
 _RETRIES = 5
+KEPT_SECONDS = 60.0
 
 
 def missing(repo_type: str, full_name: str) -> RepositoryNotFound:
@@ -56,6 +58,7 @@ class Repositories:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._tags: dict[str, tuple[float, dict[str, int]]] = {}
 
     def create(
         self,
@@ -276,6 +279,15 @@ class Repositories:
         filters = Filters(repo_type, namespace, search, tags, gated, parameters)
         with self._hub.session() as session:
             return listing.count(session, actor, filters)
+
+    def public_tags(self, repo_type: str) -> dict[str, int]:
+        """Count the tags of public repositories of a type; what was counted is kept a minute."""
+        kept = self._tags.get(repo_type)
+        if kept is None or time.monotonic() - kept[0] > KEPT_SECONDS:
+            with self._hub.session() as session:
+                kept = time.monotonic(), listing.public_tags(session, repo_type)
+            self._tags[repo_type] = kept
+        return kept[1]
 
     def update(
         self,

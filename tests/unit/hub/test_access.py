@@ -45,7 +45,7 @@ def test_a_request_goes_from_pending_to_accepted_to_rejected_and_back(world: Wor
     access.decide(ann, repo, "rejected", request_id=request.public_id, reason="no more")
     with pytest.raises(GatedRepository):
         require(bob, repo, "repo.files")
-    with pytest.raises(Conflict, match="refused .*: no more"):
+    with pytest.raises(Conflict, match=r"refused .*: no more"):
         access.ask(bob, repo)
     access.decide(ann, repo, "pending", user="bob")
     access.withdraw(bob, repo)
