@@ -14,14 +14,17 @@ from plait.api import (
     commit,
     discussions,
     errors,
+    git,
     info,
     jobs,
     lfs,
     likes,
+    listing,
     preupload,
     refs,
     repos,
     resolve,
+    tags,
     tree,
     whoami,
     xet,
@@ -93,6 +96,7 @@ def create_api(hub: Hub) -> FastAPI:
     )
     app.state.hub = hub
     app.state.uploads = anyio.CapacityLimiter(MAX_UPLOADS)
+    app.state.fetches = anyio.CapacityLimiter(git.MAX_FETCHES)
     app.add_middleware(WireMiddleware)
     errors.install(app)
     for module in (
@@ -102,9 +106,12 @@ def create_api(hub: Hub) -> FastAPI:
         likes,
         preupload,
         commit,
+        git,
         xet,
         lfs,
+        listing,
         info,
+        tags,
         tree,
         refs,
         discussions,
