@@ -33,7 +33,7 @@ from plait.hub.objects import (
     raw_target,
     ref_commit,
 )
-from plait.hub.operations import AddBytes, Operation
+from plait.hub.operations import AddBytes, AddSpooled, Operation
 from plait.hub.reading import GitReader
 from plait.hub.trees import ATTRIBUTES, build_tree, initial_attributes
 
@@ -207,9 +207,10 @@ class GitStore(GitReader):
         def commit_tree(revision: str) -> Any:
             return find_commit(git, self.resolve(repo, revision)).tree.id
 
-        contents = [o.data for o in operations if isinstance(o, AddBytes)]
-        if len(contents) >= WORTH_IT:
-            seed_blobs(self.path(repo) / "objects", contents)
+        added = [o for o in operations if isinstance(o, AddBytes | AddSpooled)]
+        if len(added) >= WORTH_IT:
+            # One by one: what waits on the disk is never in memory as a whole.
+            seed_blobs(self.path(repo) / "objects", (o.data for o in added))
         start = pygit2.Oid(hex=tree) if tree else None
         return str(build_tree(git, start, operations, commit_tree, self._blob_size))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,23 @@ class AddBytes:
 
     path: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class AddSpooled:
+    """Write a file that is kept in git itself and waits in a file on the disk until then."""
+
+    path: str
+    spool: Path
+    start: int
+    size: int
+
+    @property
+    def data(self) -> bytes:
+        """The file's bytes, read anew each time."""
+        with self.spool.open("rb") as stream:
+            stream.seek(self.start)
+            return stream.read(self.size)
 
 
 @dataclass(frozen=True)
@@ -46,4 +64,4 @@ class CopyFile:
     revision: str | None = None
 
 
-Operation = AddBytes | AddPointer | Delete | DeleteFolder | CopyFile
+Operation = AddBytes | AddSpooled | AddPointer | Delete | DeleteFolder | CopyFile

@@ -14,6 +14,7 @@ from plait.hub.names import check_path
 from plait.hub.operations import (
     AddBytes,
     AddPointer,
+    AddSpooled,
     CopyFile,
     Delete,
     DeleteFolder,
@@ -146,7 +147,7 @@ def build_tree(
     pointers: list[str] = []
     for operation in operations:
         path = check_path(operation.path.rstrip("/"))
-        if isinstance(operation, AddBytes):
+        if isinstance(operation, AddBytes | AddSpooled):
             root.put(path, (int(FileMode.BLOB), repository.create_blob(operation.data)))
         elif isinstance(operation, AddPointer):
             size = operation.size if operation.size is not None else blob_size(operation.sha256)
