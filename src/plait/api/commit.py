@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Request
 
@@ -20,18 +23,69 @@ from plait.hub import (
     Actor,
     AddBytes,
     AddPointer,
+    AddSpooled,
     CommitOutcome,
     Delete,
     DeleteFolder,
     Hub,
     Operation,
 )
+from plait.hub.blobs import storage_errors
 from plait.hub.database import Repository
 
 router = APIRouter(tags=["uploads"])
 
 MAX_OPERATIONS = 25_000
+IN_MEMORY = 4 * 2**20
+"""Bytes of files that a commit holds in memory; the others wait on the disk."""
 _LINE_OVERHEAD = 64 * 1024
+
+Keep = Callable[[str, bytes], Operation]
+"""Makes the operation that writes a file, given its path and bytes."""
+
+
+def keep_all(path: str, data: bytes) -> Operation:
+    """Keep a file in memory until it is committed."""
+    return AddBytes(path, data)
+
+
+class Spool:
+    """Keeps the first files of a commit in memory, and the others in a file that ends with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"commit-{secrets.token_hex(8)}"
+        self._stream: BinaryIO | None = None
+        self._held = 0
+
+    def keep(self, path: str, data: bytes) -> Operation:
+        """Return the operation that writes ``data`` to ``path``."""
+        if self._held + len(data) <= IN_MEMORY:
+            self._held += len(data)
+            return AddBytes(path, data)
+        with storage_errors("the commit"):
+            if self._stream is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._path.open("xb")
+            start = self._stream.tell()
+            self._stream.write(data)
+            self._stream.flush()
+        return AddSpooled(path, self._path, start, len(data))
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def spooled(folder: Path) -> Iterator[Spool]:
+    """Open a spool in a folder of temporary files."""
+    spool = Spool(folder)
+    try:
+        yield spool
+    finally:
+        spool.close()
 
 
 @dataclass
@@ -69,8 +123,10 @@ async def commit(
 
     def work(body: Body) -> CommitOutcome:
         limit = settings.max_regular_file * 4 // 3 + _LINE_OVERHEAD
-        asked = read_commit(read_objects(body, limit), settings.max_regular_file)
-        return _apply(hub, target, asked)
+        with spooled(settings.temporary_dir) as spool:
+            lines = read_objects(body, limit)
+            asked = read_commit(lines, settings.max_regular_file, spool.keep)
+            return _apply(hub, target, asked)
 
     outcome = await consume(request, settings.max_commit_body, "A commit", work)
     address = repository_url(settings, target.repo)
@@ -98,7 +154,9 @@ def _apply(hub: Hub, target: _Target, asked: CommitRequest) -> CommitOutcome:
     )
 
 
-def read_commit(lines: Iterable[dict[str, Any]], max_regular_file: int) -> CommitRequest:
+def read_commit(
+    lines: Iterable[dict[str, Any]], max_regular_file: int, keep: Keep = keep_all
+) -> CommitRequest:
     """Read a commit's lines.
 
     Raises:
@@ -121,16 +179,16 @@ def read_commit(lines: Iterable[dict[str, Any]], max_regular_file: int) -> Commi
             continue
         if len(asked.operations) >= MAX_OPERATIONS:
             raise TooLarge(f"A commit may have {MAX_OPERATIONS} operations. Make several.")
-        asked.operations.append(_operation(key, value, max_regular_file))
+        asked.operations.append(_operation(key, value, max_regular_file, keep))
     if asked is None:
         raise BadInput("The body of the commit is empty.")
     return asked
 
 
-def _operation(key: str, value: dict[str, Any], max_regular_file: int) -> Operation:
+def _operation(key: str, value: dict[str, Any], limit: int, keep: Keep) -> Operation:
     path = _text(value, "path")
     if key == "file":
-        return AddBytes(path, _content(value, path, max_regular_file))
+        return keep(path, _content(value, path, limit))
     if key == "lfsFile":
         if value.get("algo", "sha256") != "sha256":
             raise BadInput(f"'{path}': large files are named by their sha256.")

@@ -10,6 +10,7 @@ from plait.hub.git import Author, Change, CommitInfo, Ref, Refs, TreeEntry
 from plait.hub.operations import (
     AddBytes,
     AddPointer,
+    AddSpooled,
     CopyFile,
     Delete,
     DeleteFolder,
@@ -26,6 +27,7 @@ __all__ = [
     "Actor",
     "AddBytes",
     "AddPointer",
+    "AddSpooled",
     "Author",
     "Change",
     "CommitInfo",
