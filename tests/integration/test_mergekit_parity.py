@@ -130,6 +130,7 @@ def recipes(root: Path) -> dict[str, dict[str, Any]]:
     def source(model: str, low: int, high: int, **own: Any) -> dict[str, Any]:
         return {"model": path[model], "layer_range": [low, high], "parameters": own}
 
+    two = deltas("linear")["models"][:2]
     wide, short = {"dtype": "float32"}, {"dtype": "bfloat16"}
     both = wide | {"out_dtype": "bfloat16"}
     rules = [
@@ -175,6 +176,31 @@ def recipes(root: Path) -> dict[str, dict[str, Any]]:
         "slerp gradient": slerp(
             [{"filter": "mlp", "value": [0.1, 0.9, 0.2]}, {"value": 0.5}], **both
         ),
+        "nuslerp": linear(**both) | {"merge_method": "nuslerp", "models": two},
+        "nuslerp base": deltas("nuslerp", **both) | {"models": two},
+        "nuslerp last": deltas("nuslerp", **both, parameters={"nuslerp_flatten": False})
+        | {"models": two},
+        "nuslerp first": deltas(
+            "nuslerp", **both, parameters={"nuslerp_flatten": False, "nuslerp_row_wise": True}
+        )
+        | {"models": two},
+        "multislerp": linear(**both) | {"merge_method": "multislerp"},
+        "multislerp plain": linear(**both, parameters={"normalize_weights": False})
+        | {"merge_method": "multislerp"},
+        "multislerp base": deltas("multislerp", **both),
+        "karcher": linear(**both) | {"merge_method": "karcher"},
+        "model_stock": deltas("model_stock", **both),
+        "model_stock rows": deltas("model_stock", **both, parameters={"filter_wise": True}),
+        "nearswap": slerp(0.001, **both) | {"merge_method": "nearswap"},
+        "ram": deltas("ram", **both, parameters={"epsilon": 0.002}),
+        "ramplus_tl": deltas("ramplus_tl", **both, parameters={"epsilon": 0.002, "r": 0.5}),
+        "sce": deltas("sce", **both),
+        "breadcrumbs": deltas("breadcrumbs", {"density": 0.5, "gamma": 0.1}, **wide),
+        "breadcrumbs_ties": deltas("breadcrumbs_ties", {"density": 0.5, "gamma": 0.1}, **wide),
+        "della whole": deltas("della", {"density": 1.0}, **both),
+        "della_linear whole": deltas("della_linear", {"density": 1.0}, **both),
+        "della": deltas("della", {"density": 0.4, "epsilon": 0.2}, **wide),
+        "della_linear": deltas("della_linear", {"density": 0.4}, **wide),
         "dare_linear": deltas("dare_linear", {"density": 0.3}, **wide),
         "dare_ties": deltas("dare_ties", {"density": 0.3}, **wide),
     }
@@ -227,6 +253,26 @@ EXACT = [
     "ties whole",
     "ties whole bfloat16",
     "ties whole plain",
+    "della whole",
+    "della_linear whole",
+]
+NEAR = [
+    "slerp",
+    "slerp gradient",
+    "nuslerp",
+    "nuslerp base",
+    "nuslerp last",
+    "nuslerp first",
+    "multislerp",
+    "multislerp plain",
+    "multislerp base",
+    "karcher",
+    "model_stock",
+    "model_stock rows",
+    "nearswap",
+    "ram",
+    "ramplus_tl",
+    "sce",
 ]
 
 
@@ -237,13 +283,13 @@ def test_the_same_bit_for_bit(case: Callable[[str], Case], name: str) -> None:
         np.testing.assert_array_equal(ours[tensor], values, err_msg=tensor)
 
 
-@pytest.mark.parametrize("name", ["slerp", "slerp gradient"])
-def test_slerp_within_one_step_of_bfloat16(case: Callable[[str], Case], name: str) -> None:
+@pytest.mark.parametrize("name", NEAR)
+def test_within_one_step_of_bfloat16(case: Callable[[str], Case], name: str) -> None:
     theirs, ours, _ = case(name)
     equal = total = 0
     for tensor, values in theirs.items():
         steps = (ours[tensor].view(np.int32) >> 16) - (values.view(np.int32) >> 16)
-        assert np.abs(steps).max() <= 1
+        assert np.abs(steps).max() <= 1, tensor
         equal += int(np.count_nonzero(steps == 0))
         total += steps.size
     assert equal / total >= 0.999
@@ -267,8 +313,18 @@ def test_ties_outside_equal_changes_at_the_threshold(
     assert compared / total > 0.9
 
 
-@pytest.mark.parametrize("name", ["dare_linear", "dare_ties"])
-def test_dare_is_the_same_in_distribution(case: Callable[[str], Case], name: str) -> None:
+@pytest.mark.parametrize("name", ["breadcrumbs", "breadcrumbs_ties"])
+def test_outside_what_is_equal_at_the_threshold(case: Callable[[str], Case], name: str) -> None:
+    theirs, ours, _ = case(name)
+    differ = sum(
+        int(np.count_nonzero(~np.isclose(ours[n], v, 1e-5, 1e-7))) for n, v in theirs.items()
+    )
+    # changes of bfloat16 weights come in few sizes: many are equal where the line is drawn
+    assert differ / sum(v.size for v in theirs.values()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["dare_linear", "dare_ties", "della", "della_linear"])
+def test_drawing_is_the_same_in_distribution(case: Callable[[str], Case], name: str) -> None:
     theirs, ours, inputs = case(name)
     found = []
     for made in (theirs, ours):

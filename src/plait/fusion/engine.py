@@ -114,13 +114,14 @@ class TensorSweep:
     ) -> None:
         self.job = job
         self.total = job.size
+        self.shape = job.shape
         self.settings: Sequence[Mapping[str, Value]] = job.settings
         self.options = job.options
         self._readers = readers
         self._space = space
         self._keys = [keys[m] for m in job.models]
         self._check = check
-        self._length = max(job.size, 1) if method.whole else BLOCK
+        self._length = block_length(method, job)
         self._kind = np.dtype(np.float64 if job.arithmetic == "F64" else np.float32)
         self.state: Any = None
         self._verified: dict[str, int] = {}
@@ -181,6 +182,14 @@ class TensorSweep:
         return values
 
 
+def block_length(method: Method, job: Job) -> int:
+    """Return how many elements a block of a tensor holds: whole rows if the method needs them."""
+    if method.whole:
+        return max(job.size, 1)
+    unit = method.unit(job.shape, job.options) if method.unit else 1
+    return max(BLOCK // max(unit, 1), 1) * max(unit, 1)
+
+
 class Engine:
     """Makes the tensors of a plan; one engine serves several threads."""
 
@@ -209,7 +218,9 @@ class Engine:
         """Return the ranges of a tensor that different threads may make."""
         if self.method.whole or job.copies or self._prepares(job):
             return [(0, job.size)]
-        return [(low, min(low + SEGMENT, job.size)) for low in range(0, max(job.size, 1), SEGMENT)]
+        length = block_length(self.method, job)
+        step = max(SEGMENT // length, 1) * length
+        return [(low, min(low + step, job.size)) for low in range(0, max(job.size, 1), step)]
 
     def make(self, job: Job, start: int, stop: int, sink: Sink) -> None:
         """Make the elements from `start` to `stop` of a job's tensor and hand them to the sink.

@@ -24,8 +24,10 @@ _SAME_CONFIG = (
     "head_dim",
     "hidden_act",
 )
-# mergekit's choice of how to store masks; many recipes have it, and no number depends on it
-_NO_MATTER = "int8_mask"
+# parameters that mergekit's recipes give to methods that have no use for them
+_NO_MATTER = frozenset(
+    ("int8_mask", "weight", "normalize", "rescale", "density", "lambda", "t", "epsilon", "gamma")
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def build_plan(recipe: FusionRecipe, models: Mapping[str, Checkpoint]) -> Plan:
     """
     method = methods.get(recipe.method)
     _check_parameters(recipe, method)
+    if recipe.dialect not in (None, *method.dialects):
+        raise BadInput(
+            f"The method '{method.name}' has no dialect '{recipe.dialect}'; "
+            f"it has: {', '.join(method.dialects)}."
+        )
     if method.base == "required" and not recipe.base_model:
         raise BadInput(
             f"The method '{method.name}' fuses changes from a base: the recipe needs 'base_model'."
@@ -112,15 +119,22 @@ def _whole_models(recipe: FusionRecipe, models: Mapping[str, Checkpoint]) -> Sli
                 f"The recipe names the model '{name}' twice; give it once with one weight."
             )
     method = methods.get(recipe.method)
-    if method.base != "unused" and recipe.base_model not in named:
+    if _has_base(method, recipe) and recipe.base_model not in named:
         sources.insert(0, Source(recipe.base_model or ""))
     return Slice(tuple(sources))
+
+
+def _has_base(method: Method, recipe: FusionRecipe) -> bool:
+    """Tell whether the base is the models' common origin here, rather than one of them or none."""
+    return method.base in ("required", "member") or (
+        method.base == "optional" and recipe.base_model is not None
+    )
 
 
 def _check_count(slices: Sequence[Slice], recipe: FusionRecipe, method: Method) -> None:
     for part in slices:
         count = len(part.sources)
-        if method.base != "unused":
+        if _has_base(method, recipe):
             members = sum(s.model == recipe.base_model for s in part.sources)
             if members == 0:
                 raise BadInput(
@@ -131,7 +145,7 @@ def _check_count(slices: Sequence[Slice], recipe: FusionRecipe, method: Method) 
         low, high = method.models
         if count < low or (high is not None and count > high):
             wanted = f"exactly {low}" if low == high else f"at least {low}"
-            besides = " besides the base" if method.base != "unused" else ""
+            besides = " besides the base" if _has_base(method, recipe) else ""
             raise BadInput(
                 f"The method '{method.name}' needs {wanted} model(s){besides}; "
                 f"the recipe gives {count}."
@@ -290,7 +304,7 @@ def _check_parameters(recipe: FusionRecipe, method: Method) -> None:
         everywhere += [part.parameters, *(s.parameters for s in part.sources)]
     for parameters in everywhere:
         for name in parameters:
-            if name not in known and name != _NO_MATTER:
+            if name not in known and name not in _NO_MATTER:
                 raise BadInput(
                     f"The method '{method.name}' has no parameter '{name[:60]}'"
                     f"{hint(name, known)} "
@@ -322,7 +336,7 @@ def _job(
     given = CODES.get(recipe.dtype or "")
     natural = promote(codes)
     base = None
-    if method.base != "unused":
+    if _has_base(method, recipe):
         base = next(i.entry for i in inputs if i.source.model == recipe.base_model)
         inputs = [i for i in inputs if i.source.model != recipe.base_model]
 
@@ -331,6 +345,12 @@ def _job(
 
     own = [p.name for p in method.parameters if p.per_model]
     shared = [p.name for p in method.parameters if not p.per_model]
+    settings = tuple({k: value(k, i.source) for k in own} for i in inputs)
+    options = {k: value(k, None) for k in shared} | {
+        "dialect": recipe.dialect or method.dialects[0]
+    }
+    if method.check:
+        method.check(settings, options)
     return Job(
         name=name,
         shape=first.shape,
@@ -340,8 +360,8 @@ def _job(
         base=base,
         inputs=tuple(i.entry for i in inputs),
         models=tuple(i.source.model for i in inputs),
-        settings=tuple({k: value(k, i.source) for k in own} for i in inputs),
-        options={k: value(k, None) for k in shared},
+        settings=settings,
+        options=options,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput, Cancelled, Conflict
+from plait.fusion import methods
 from plait.fusion.checkpoints import Checkpoint, hash_files, identity, open_checkpoint
 from plait.fusion.companions import check_tokenizers, write_companions
 from plait.fusion.engine import Engine, Readers
@@ -163,7 +164,7 @@ def fused_tensors(
     threads = threads or _cores()
     parsed = load_recipe(recipe)
     folders = _resolve_all(parsed, resolve)
-    hashing = parsed.order == "canonical" or parsed.method.startswith("dare")
+    hashing = parsed.order == "canonical" or methods.get(parsed.method).random
     ready = _prepare(parsed, folders, threads, _Reporter(None, None), hashing=hashing)
     wanted = (
         (lambda name: True) if only is None else only if callable(only) else set(only).__contains__

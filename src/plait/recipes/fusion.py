@@ -55,6 +55,7 @@ MAX_MODELS = 1_000
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 ORDERS = ("given", "canonical")
+DIALECTS = ("mergekit", "paper", "peft")
 _TOP = (
     "merge_method",
     "models",
@@ -67,6 +68,7 @@ _TOP = (
     "tokenizer",
     "seed",
     "order",
+    "dialect",
 )
 _LATER = {
     "modules": "'modules' (a recipe for each part of a model) is not supported yet; "
@@ -107,6 +109,7 @@ class FusionRecipe:
     tokenizer_source: str | None = None
     seed: int = 0
     order: str = "given"
+    dialect: str | None = None
 
     def references(self) -> tuple[str, ...]:
         """Return every model that the recipe names, once, the base first."""
@@ -167,6 +170,7 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         tokenizer_source=_tokenizer(data),
         seed=_seed(data.get("seed", 0)),
         order=_choice(data.get("order", "given"), "order", ORDERS) or "given",
+        dialect=_choice(data.get("dialect"), "dialect", DIALECTS),
     )
 
 
@@ -180,7 +184,7 @@ def dump_recipe(recipe: FusionRecipe) -> dict[str, Any]:
             {"sources": [_dump_source(s) for s in part.sources]} | dump_parameters(part.parameters)
             for part in recipe.slices
         ]
-    for key in ("base_model", "dtype", "out_dtype", "tokenizer_source"):
+    for key in ("base_model", "dtype", "out_dtype", "tokenizer_source", "dialect"):
         if getattr(recipe, key) is not None:
             data[key] = getattr(recipe, key)
     data |= dump_parameters(recipe.parameters)

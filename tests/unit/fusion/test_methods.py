@@ -125,7 +125,7 @@ def test_ties(
     normalize: bool,
     small: bool,
 ) -> None:
-    monkeypatch.setattr("plait.fusion.methods.deltas.SMALL", 10_000 if small else 0)
+    monkeypatch.setattr("plait.fusion.methods.thresholds.SMALL", 10_000 if small else 0)
     monkeypatch.setattr(engine, "BLOCK", 10_000 if small else 64)
     base, tuned = loaded(3)
     data = recipe("ties", family(), {"density": density}, parameters={"normalize": normalize})
@@ -138,7 +138,7 @@ def test_ties(
 def test_ties_keeps_the_first_of_equal_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
-    monkeypatch.setattr("plait.fusion.methods.deltas.SMALL", small)
+    monkeypatch.setattr("plait.fusion.methods.thresholds.SMALL", small)
     base = write_model(tmp_path / "base", {"w": np.zeros(8, np.float32)})
     changed = np.array([1, -1, 2, 1, -1, 0, 0, 1], np.float32)
     one = write_model(tmp_path / "one", {"w": changed})

@@ -79,12 +79,12 @@ class TestParameters:
         ("method", "own", "says"),
         [
             ("ties", {"densty": 0.5}, "no parameter 'densty'; did you mean 'density'?"),
-            ("linear", {"density": 0.5}, "no parameter 'density'"),
+            ("linear", {"densty": 0.5}, "no parameter 'densty'"),
             ("ties", {"density": 1.5}, "'density' is 1.5 but must be from 0 to 1"),
             ("ties", {"density": "much"}, "'density' must be a number, not 'much'"),
             ("ties", {"density": True}, "'density' must be a number"),
             ("tie", {}, "no fusion method 'tie'; did you mean 'ties'?"),
-            ("slerp", {}, "no parameter 'weight'"),
+            ("nearswap", {"densty": 1}, "no parameter 'densty'"),
         ],
     )
     def test_wrong_ones_are_named(self, family: Family, method: str, own: Any, says: str) -> None:

@@ -13,17 +13,52 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from plait.errors import BadInput
+from plait.fusion.methods.agents import RAM, RAMPLUS_TL
 from plait.fusion.methods.base import Block, Method, Parameter, Sweep
-from plait.fusion.methods.deltas import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
+from plait.fusion.methods.consensus import SCE
+from plait.fusion.methods.deltas import (
+    BREADCRUMBS,
+    BREADCRUMBS_TIES,
+    DARE_LINEAR,
+    DARE_TIES,
+    DELLA,
+    DELLA_LINEAR,
+    TASK_ARITHMETIC,
+    TIES,
+)
 from plait.fusion.methods.linear import LINEAR, PASSTHROUGH
-from plait.fusion.methods.slerp import SLERP
+from plait.fusion.methods.slerp import NUSLERP, SLERP
+from plait.fusion.methods.sphere import KARCHER, MODEL_STOCK, MULTISLERP
+from plait.fusion.methods.swaps import ARCEE_FUSION, NEARSWAP
 from plait.recipes.fusion import hint
 
 __all__ = ["Block", "Method", "Parameter", "Sweep", "get", "names"]
 
 GROUP = "plait.methods"
 _BUILT_IN = {
-    m.name: m for m in (LINEAR, SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, PASSTHROUGH)
+    m.name: m
+    for m in (
+        LINEAR,
+        SLERP,
+        NUSLERP,
+        MULTISLERP,
+        KARCHER,
+        PASSTHROUGH,
+        TASK_ARITHMETIC,
+        TIES,
+        DARE_LINEAR,
+        DARE_TIES,
+        DELLA,
+        DELLA_LINEAR,
+        BREADCRUMBS,
+        BREADCRUMBS_TIES,
+        SCE,
+        RAM,
+        RAMPLUS_TL,
+        MODEL_STOCK,
+        NEARSWAP,
+        ARCEE_FUSION,
+    )
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from plait.fusion.numbers import Array, round_scalar, round_to
 
-Value = float | bool
+Value = float | bool | str
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Sweep(Protocol):
     """A tensor that can be gone through more than once, block by block."""
 
     total: int
+    shape: tuple[int, ...]
     settings: Sequence[Mapping[str, Value]]
     options: Mapping[str, Value]
 
@@ -98,7 +99,12 @@ class Method:
 
     `combine(block, out)` writes the fused values of a block. `prepare(sweep)` may go through the
     whole tensor first; what it returns is the blocks' `state`. With `whole` a block is always a
-    whole tensor, for methods whose arithmetic is not element by element.
+    whole tensor, for methods whose arithmetic is not element by element; `unit(shape, options)`
+    says how many elements (a row) must lie in one block. `check(settings, options)` refuses
+    parameters that do not go together. `base` says what `base_model` is: needed, one of the models
+    that are interpolated, used if it is given, or only a donor of configuration. `random` methods
+    draw by the content of their models, which are hashed first. Of several `dialects` the first is
+    the default.
     """
 
     name: str
@@ -110,9 +116,13 @@ class Method:
     needs_prepare: Callable[[Sequence[Mapping[str, Value]], Mapping[str, Value]], bool] = field(
         default=lambda settings, options: True
     )
-    base: Literal["required", "unused", "member"] = "unused"
+    base: Literal["required", "unused", "member", "optional"] = "unused"
     models: tuple[int, int | None] = (1, None)
     whole: bool = False
+    unit: Callable[[Sequence[int], Mapping[str, Value]], int] | None = None
+    check: Callable[[Sequence[Mapping[str, Value]], Mapping[str, Value]], None] | None = None
+    random: bool = False
+    dialects: tuple[str, ...] = ("mergekit",)
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the description of a parameter, or None."""
