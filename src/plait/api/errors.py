@@ -40,6 +40,9 @@ def answer(request: Request, error: PlaitError) -> JSONResponse:
     if isinstance(error, RepositoryNotFound | GatedRepository) and _anonymous(request):
         # As the Hub does: whoever has not signed in is told to, whether the thing exists or not.
         status = 401
+    for_git = GIT_PATH.search(request.url.path) is not None
+    if for_git and status == 403 and _anonymous(request):
+        status = 401
     headers = {"X-Error-Code": error.code, "X-Error-Message": _one_line(error.message)}
     if isinstance(error, Moved):
         location = _moved(request, error)
@@ -55,7 +58,7 @@ def answer(request: Request, error: PlaitError) -> JSONResponse:
         headers["RateLimit-Policy"] = f'"fixed window";"plait";q={error.limit};w={error.window}'
     if isinstance(error, EntryNotFound) and error.commit:
         headers["X-Repo-Commit"] = error.commit
-    if status == 401 and GIT_PATH.search(request.url.path):
+    if status == 401 and for_git:
         # git and git-lfs ask for a password only when they are told that one helps.
         headers["WWW-Authenticate"] = headers["LFS-Authenticate"] = 'Basic realm="plait"'
     elif isinstance(error, Unauthorized):

@@ -16,18 +16,18 @@ import anyio
 import anyio.to_thread
 from anyio.abc import Process
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from plait.api.bodies import Body, consume
 from plait.api.context import HubOf, identify
 from plait.api.errors import answer
 from plait.api.routing import Name, Namespace, Type
-from plait.errors import BadInput, Forbidden, PlaitError, TooLarge, Unauthorized
+from plait.errors import BadInput, Moved, PlaitError, TooLarge, Unauthorized
 from plait.hub import Hub
 from plait.hub.database import Repository
 from plait.hub.gitcommand import command, environment, program
-from plait.hub.permissions import Actor
+from plait.hub.permissions import Action, Actor
 from plait.hub.pktline import FLUSH, Source, pack
 from plait.hub.receive import advertise, receive
 
@@ -103,7 +103,7 @@ async def push_model(request: Request, hub: HubOf, namespace: Namespace, name: N
 async def _refs(request: Request, hub: Hub, kind: str, full_name: str, service: str) -> Response:
     def work() -> Response:
         if service not in ("git-upload-pack", "git-receive-pack"):
-            raise Forbidden("This hub speaks git's smart protocol only. Use git 1.6.6 or newer.")
+            raise BadInput("This hub speaks git's smart protocol only. Use git 1.6.6 or newer.")
         repo = _open(request, hub, kind, full_name, service)[1]
         if service == "git-receive-pack":
             program()
@@ -263,13 +263,15 @@ def _open(
 ) -> tuple[Actor, Repository]:
     """Return who calls and the repository, which they may fetch from or push something to."""
     actor = identify(request, hub)
-    full_name = full_name.removesuffix(".git")
-    if service == "git-upload-pack":
-        return actor, hub.repositories.get(actor, kind, full_name, "repo.files")
-    if not actor.signed_in:
+    if service == "git-receive-pack" and not actor.signed_in:
         # Before anything is said about the repository.
         raise Unauthorized("Pushing needs a token with the scope 'write', as the password.")
-    return actor, hub.repositories.get(actor, kind, full_name, "repo.propose")
+    action: Action = "repo.files" if service == "git-upload-pack" else "repo.propose"
+    try:
+        return actor, hub.repositories.get(actor, kind, full_name.removesuffix(".git"), action)
+    except Moved as moved:
+        # git does not follow a redirect that comes after it has signed in.
+        return actor, hub.repositories.get(actor, kind, moved.new_name, action)
 
 
 def _check_type(request: Request, service: str) -> None:
