@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import anyio
+import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -26,9 +30,11 @@ from plait.api import (
     resolve,
     tags,
     tree,
+    webhooks,
     whoami,
     xet,
 )
+from plait.api.background import Background
 from plait.api.bodies import MAX_UPLOADS
 from plait.api.context import Caller
 from plait.api.routing import WireMiddleware
@@ -84,6 +90,17 @@ def optional(request: Request, rest: str) -> JSONResponse:
     raise NotFound(f"Plait does not offer {request.method} {rest[:200]}.")
 
 
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    hub: Hub = app.state.hub
+    background = Background(hub) if hub.settings.background else None
+    if background:
+        background.start()
+    yield
+    if background:
+        await anyio.to_thread.run_sync(background.stop)
+
+
 def create_api(hub: Hub) -> FastAPI:
     """Make the application that serves ``hub``; pages may be added to it."""
     app = FastAPI(
@@ -93,6 +110,7 @@ def create_api(hub: Hub) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/plait/openapi.json",
+        lifespan=_lifespan,
     )
     app.state.hub = hub
     app.state.uploads = anyio.CapacityLimiter(MAX_UPLOADS)
@@ -117,6 +135,7 @@ def create_api(hub: Hub) -> FastAPI:
         discussions,
         jobs,
         collections,
+        webhooks,
         resolve,
     ):
         app.include_router(module.router)
