@@ -19,6 +19,7 @@ from pygit2.enums import FileMode, ObjectType
 from plait.errors import Conflict, PlaitError, PreconditionFailed, RevisionNotFound
 from plait.hub.blobs import storage_errors, storage_full, sync_folder
 from plait.hub.database import Repository
+from plait.hub.inspection import check_tree
 from plait.hub.loose import WORTH_IT, seed_blobs
 from plait.hub.objects import (
     MAIN,
@@ -335,6 +336,9 @@ class GitStore(GitReader):
 
         Returns:
             The merged tree's id and no conflicts, or None and the paths in conflict, sorted.
+
+        Raises:
+            BadInput: both are merged well, but two names then differ by case alone.
         """
         git = self.open(repo)
         if ancestor is None:
@@ -356,7 +360,9 @@ class GitStore(GitReader):
             if paths:
                 return None, sorted(paths)
         with self._writing("the merge"):
-            return str(index.write_tree(git)), []
+            tree = index.write_tree(git)
+        check_tree(git, tree)
+        return str(tree), []
 
 
 def _merge_attributes(git: Any, index: Any) -> None:

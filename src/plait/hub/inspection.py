@@ -89,15 +89,11 @@ def _facts(git: Any, oid: Any, depth: int) -> TreeFacts:
 
 
 def _look(git: Any, tree: Any, depth: int) -> TreeFacts:
-    names: dict[str, str] = {}
+    names: list[str] = []
     entries = length = below = 0
     for entry in tree:
         name = _name(entry)
-        if (other := names.setdefault(fold(name), name)) != name:
-            raise BadInput(
-                f"'{other}' and '{name}' in one folder differ by case alone, which not every "
-                "system can check out. Rename one."
-            )
+        names.append(name)
         entries += 1
         size = len(name.encode())
         if entry.filemode == FileMode.TREE:
@@ -106,6 +102,7 @@ def _look(git: Any, tree: Any, depth: int) -> TreeFacts:
             size += 1 + facts.length
             below = max(below, facts.depth)
         length = max(length, size)
+    check_distinct(names)
     return TreeFacts(entries, length, below + 1)
 
 
@@ -131,9 +128,22 @@ def _name(entry: Any) -> str:
     return name
 
 
-def fold(name: str) -> str:
-    """Return what two names share that not every system can tell apart."""
-    return unicodedata.normalize("NFC", name.casefold())
+def check_distinct(names: Iterable[str]) -> None:
+    """Refuse names of one folder that not every system can tell apart.
+
+    Raises:
+        BadInput: two differ by case alone.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if not folded.isascii():
+            folded = unicodedata.normalize("NFC", folded)
+        if (other := seen.setdefault(folded, name)) != name:
+            raise BadInput(
+                f"'{other}' and '{name}' in one folder differ by case alone, which not every "
+                "system can check out. Rename one."
+            )
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 from pygit2.enums import FileMode
 
 from plait.errors import BadInput, EntryNotFound
+from plait.hub.inspection import check_distinct, check_tree
 from plait.hub.names import check_path
 from plait.hub.operations import (
     AddBytes,
@@ -50,6 +51,7 @@ class _Folder:
         self.repository = repository
         self.oid = oid
         self._entries: dict[str, Leaf | _Folder] | None = None
+        self._added: set[str] = set()
 
     @property
     def entries(self) -> dict[str, Leaf | _Folder]:
@@ -70,14 +72,19 @@ class _Folder:
         if self._entries is None:
             return self.oid
         builder = self.repository.TreeBuilder()
+        names = []
         for name, entry in self._entries.items():
             if isinstance(entry, _Folder):
                 oid = entry.write()
-                if oid is not None:
-                    builder.insert(name, oid, FileMode.TREE)
+                if oid is None:
+                    continue
+                builder.insert(name, oid, FileMode.TREE)
             else:
                 builder.insert(name, entry[1], FileMode(entry[0]))
-        return builder.write() if len(builder) else None
+            names.append(name)
+        if self._added:
+            check_distinct(names)
+        return builder.write() if names else None
 
     def find(self, path: str) -> Leaf | _Folder | None:
         here: Leaf | _Folder | None = self
@@ -94,6 +101,7 @@ class _Folder:
             below = here.entries.get(part)
             if below is None:
                 below = here.entries[part] = _Folder(self.repository)
+                here._added.add(part)
             if not isinstance(below, _Folder):
                 parent = "/".join(folders[: index + 1])
                 raise BadInput(
@@ -106,6 +114,8 @@ class _Folder:
             and not isinstance(entry, _Folder)
         ):
             raise BadInput(f"'{path}' cannot be written: it is a folder. Delete it first.")
+        if name not in here.entries:
+            here._added.add(name)
         here.entries[name] = entry
 
     def holds_files(self) -> bool:
@@ -140,7 +150,9 @@ def build_tree(
         blob_size: gives the size of a stored blob whose operation names none.
 
     Raises:
-        BadInput: a path is not allowed, or a file and a folder would share a name.
+        BadInput: a path is not allowed, a file and a folder would share a name, or two names
+            would differ by case alone.
+        TooLarge: there would be too many files.
         EntryNotFound: a file to delete or copy does not exist.
     """
     root = _Folder(repository, parent_tree)
@@ -161,7 +173,11 @@ def build_tree(
         else:
             _copy(repository, root, operation, path, commit_tree)
     _mark_pointers(repository, root, pointers)
-    return root.write() or repository.TreeBuilder().write()
+    made = root.write() or repository.TreeBuilder().write()
+    if any(isinstance(operation, CopyFile) for operation in operations):
+        # Folders copied into folders double with every step.
+        check_tree(repository, made)
+    return made
 
 
 def _copy(

@@ -15,6 +15,7 @@ from plait.errors import (
     BadInput,
     Conflict,
     EntryNotFound,
+    PlaitError,
     PreconditionFailed,
     RevisionNotFound,
     StorageFull,
@@ -387,3 +388,29 @@ def test_a_tree_is_what_a_dictionary_of_paths_says(
     found = {p: git.read(REPO, oid, p) for p in paths(git, oid) if p != ".gitattributes"}
     assert found == model
     assert isinstance(git.open(REPO)[oid], pygit2.Commit)
+
+
+def test_names_that_differ_by_case_alone_are_refused(git: GitStore) -> None:
+    first = commit(git, AddBytes("Data/One.txt", b"1"))
+    for path in ("Data/one.TXT", "data/two.txt"):
+        with pytest.raises(BadInput, match="differ by case alone"):
+            commit(git, AddBytes(path, b"2"))
+    # Renaming is no such thing, in whatever order it is told.
+    moved = commit(git, AddBytes("Data/one.txt", b"1"), Delete("Data/One.txt"))
+    assert "Data/one.txt" in paths(git, moved)
+    theirs = git.write_commit(
+        1, base=first, operations=[AddBytes("b.txt", b"")], message="t", author=Author("a")
+    )
+    ours = git.write_commit(
+        1, base=first, operations=[AddBytes("B.txt", b"")], message="o", author=Author("a")
+    )
+    with pytest.raises(BadInput, match="differ by case alone"):
+        git.merge_trees(1, ours, theirs)
+
+
+def test_copies_of_copies_do_not_grow_without_bound(git: GitStore) -> None:
+    commit(git, *(AddBytes(f"a/{n}", b"") for n in range(50)))
+    copies = [CopyFile("a", f"a/c{n}") for n in range(30)]
+    with pytest.raises(PlaitError) as caught:
+        commit(git, *copies)
+    assert caught.value.status in (400, 413)
