@@ -148,6 +148,27 @@ class Unsupported(PlaitError):
     code = "NotImplemented"
 
 
+class StoreUnavailable(PlaitError):
+    """The object store does not answer, or refuses the hub."""
+
+    status = 503
+    code = "StoreUnavailable"
+
+
+class DatabaseUnavailable(PlaitError):
+    """The hub's database does not answer."""
+
+    status = 503
+    code = "DatabaseUnavailable"
+
+
+class DatabaseBusy(PlaitError):
+    """Too many wait for the hub's database; clients try again by themselves."""
+
+    status = 503
+    code = "DatabaseBusy"
+
+
 class StorageFull(PlaitError):
     """The disk or store has no room left."""
 

@@ -24,7 +24,10 @@ class Settings:
 
     dir: Path
     database_url: str = ""
-    """SQLAlchemy URL; empty means SQLite in the hub's folder."""
+    """`postgresql://user:password@host/name`, or another SQLAlchemy URL; empty means SQLite in the
+    hub's folder."""
+    database_connections: int = 30
+    """How many connections each process keeps to PostgreSQL at most."""
     host: str = "127.0.0.1"
     """The address that the server listens on."""
     port: int = 7860

@@ -14,24 +14,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from plait.errors import BadInput, NotFound, StorageFull
+from plait.errors import BadInput, NotFound
 from plait.hub.access import Access
 from plait.hub.accounts import Accounts
+from plait.hub.audit import Audit
 from plait.hub.blobs import BlobStore
 from plait.hub.collections import Collections
 from plait.hub.commits import CommitService
 from plait.hub.database import Blob, BlobGrant, Repository, make_engine
+from plait.hub.database.engine import WRITE, explain
 from plait.hub.discussions import Discussions
 from plait.hub.events import Events
+from plait.hub.facets import Facets
 from plait.hub.git import GitStore
+from plait.hub.identities import Identities
 from plait.hub.likes import Likes
+from plait.hub.limits import Limits
 from plait.hub.migrations import upgrade
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
+from plait.hub.storage import open_store
+from plait.hub.teams import Teams
+from plait.hub.social import Social
 from plait.hub.tokens import Tokens
+from plait.hub.webhooks import Webhooks
+from plait.hub.webhooks.outbox import Outbox
 from plait.settings import MARKER, Settings
 
 if TYPE_CHECKING:
@@ -52,22 +62,30 @@ class Hub:
         """Signs upload addresses and Xet tokens."""
         self._read = sessionmaker(engine, expire_on_commit=False)
         self._write = sessionmaker(
-            engine.execution_options(sqlite_begin="IMMEDIATE"), expire_on_commit=False
+            engine.execution_options(**{WRITE: True}), expire_on_commit=False
         )
-        self.blobs = BlobStore(
-            settings.blob_dir, settings.temporary_dir, max_size=settings.max_blob
-        )
+        self.store = open_store(settings)
+        """Where the bytes of blobs and xorbs lie."""
+        self.blobs = BlobStore(self)
         self.git = GitStore(settings.git_dir, self._blob_size)
         self.events = Events()
+        self.audit = Audit(self)
+        self.limits = Limits(self)
         self.accounts = Accounts(self)
         self.tokens = Tokens(self)
+        self.teams = Teams(self)
+        self.identities = Identities(self)
         self.repositories = Repositories(self)
         self.access = Access(self)
+        self.facets = Facets(self)
         self.likes = Likes(self)
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
         self.collections = Collections(self)
+        self.social = Social(self)
+        self.webhooks = Webhooks(self)
+        self.events.listeners.append(Outbox(settings))
 
     @cached_property
     def xet(self) -> XetService:
@@ -95,7 +113,7 @@ class Hub:
             folder.mkdir(exist_ok=True)
         with folder_lock(settings.dir):
             secret = _secret(settings.dir / "secret.key")
-            engine = make_engine(settings.database)
+            engine = make_engine(settings.database, settings.database_connections)
             upgrade(engine)
         return cls(settings, engine, secret)
 
@@ -113,8 +131,11 @@ class Hub:
     def session(self, *, write: bool = False) -> Iterator[Session]:
         """Open a transaction, committed at the end of the block and rolled back on an error.
 
-        ``write`` takes SQLite's write lock at the start, so that what was read stays true until
+        ``write`` waits for its turn to write at the start, so that what was read stays true until
         it is written; without it the block must only read.
+
+        Raises:
+            StorageFull, DatabaseBusy, DatabaseUnavailable: what the database's errors mean.
         """
         try:
             with (self._write if write else self._read).begin() as session:
@@ -122,12 +143,10 @@ class Hub:
                     # A session begins with its first statement; the lock is wanted now.
                     session.connection()
                 yield session
-        except OperationalError as error:
-            if "disk is full" in str(error.orig):
-                raise StorageFull(
-                    "There is no room left for the hub's database. Free space on its disk."
-                ) from error
-            raise
+        except (DBAPIError, TimeoutError) as error:
+            if (meaning := explain(error)) is None:
+                raise
+            raise meaning from error
 
     def grant_blob(
         self,
@@ -135,27 +154,25 @@ class Hub:
         repo: Repository,
         sha256: str,
         size: int | None = None,
-        xet_hash: str | None = None,
+        user_id: int | None = None,
     ) -> None:
         """Record that ``repo`` has shown it holds these stored bytes and may refer to them.
+
+        ``user_id`` is who brought them.
 
         Raises:
             NotFound: the bytes are not in the blob store.
         """
-        stored = self.blobs.size(sha256)
-        if not self.blobs.touch(sha256) or (size is not None and size != stored):
+        stored = self.blobs.touch_all([sha256], session).get(sha256)
+        if stored is None or (size is not None and size != stored):
             raise NotFound(f"The hub does not have {size} bytes of sha256 {sha256}.")
-        blob = session.get(Blob, sha256)
-        if blob is None:
-            session.add(Blob(sha256=sha256, size=stored, xet_hash=xet_hash))
-        elif xet_hash is not None and blob.xet_hash is None:
-            blob.xet_hash = xet_hash
-        session.merge(BlobGrant(repository_id=repo.id, sha256=sha256))
+        if session.get(BlobGrant, (repo.id, sha256)) is None:
+            session.merge(BlobGrant(repository_id=repo.id, sha256=sha256, user_id=user_id))
 
     def has_grant(self, session: Session, repo: Repository, sha256: str) -> bool:
         """Tell whether ``repo`` may refer to these bytes and they are stored."""
         found = session.get(BlobGrant, (repo.id, sha256))
-        return found is not None and self.blobs.exists(sha256)
+        return found is not None and session.get(Blob, sha256) is not None
 
     def _blob_size(self, sha256: str) -> int:
         with self.session() as session:

@@ -566,3 +566,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_job_lines_job_id", "job_lines", ["job_id"], unique=False)
+    seal_audit_log()
+
+
+def seal_audit_log() -> None:
+    """Let the database refuse to change or remove entries of the audit log."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION audit_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            "BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_entries_append_only "
+            "BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_refuse()"
+        )
+        return
+    for change in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER audit_entries_no_{change.lower()} BEFORE {change} ON audit_entries "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )
