@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from integration import services
+
 os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_UPDATE_CHECK="1",
@@ -27,3 +29,17 @@ def hf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HF_XET_CACHE", str(home / "xet"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield home
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[services.Backend]:
+    """What the hubs of the tests stand on; ``PLAIT_TEST_DATABASE`` and ``PLAIT_TEST_STORE`` say."""
+    with services.backend() as found:
+        yield found
+
+
+@pytest.fixture
+def places(backend: services.Backend) -> Iterator[dict[str, str]]:
+    """Settings of one hub's database and store, shared with no other hub."""
+    with backend.fresh() as found:
+        yield found

@@ -5,29 +5,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from plait.errors import BadInput
+from plait.hub.database.engine import WRITE, explain
 
 HEAD = "0001"
 """The newest revision. Kept here so that an up-to-date database is opened without Alembic."""
 
 
-def current(engine: Engine) -> str | None:
+def current(connection: Connection) -> str | None:
     """Return the revision of a database, None for an empty one."""
-    with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring a database to `HEAD`; the caller holds the hub's lock.
+    """Bring a database to `HEAD`; of several servers that start at once, one does it.
 
     Raises:
         BadInput: a newer Plait has already changed it.
+        DatabaseUnavailable: the database does not answer.
     """
-    found = current(engine)
+    try:
+        with engine.connect() as connection:
+            found = current(connection)
+        if found != HEAD:
+            with engine.execution_options(**{WRITE: True}).begin() as connection:
+                _upgrade(connection, current(connection))
+    except DBAPIError as error:
+        if (meaning := explain(error)) is None:
+            raise
+        host = engine.url.set(password=None).render_as_string()
+        raise type(meaning)(f"{meaning} It is {host}: {str(error.orig).strip()}") from error
+
+
+def _upgrade(connection: Connection, found: str | None) -> None:
     if found == HEAD:
         return
     if found is not None and found > HEAD:
@@ -40,7 +56,5 @@ def upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    immediate = engine.execution_options(sqlite_begin="IMMEDIATE")
-    with immediate.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
