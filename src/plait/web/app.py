@@ -23,15 +23,20 @@ from plait.web import (
     accounts,
     browse,
     card,
+    collections,
     discussions,
     edits,
     history,
     jobs,
     likes,
     lineage,
+    new,
+    organizations,
     pulls,
     refs,
+    repository_settings,
     signing,
+    webhooks,
 )
 from plait.web import files as file_pages
 from plait.web.session import HEADERS, local_address
@@ -142,6 +147,10 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
     signing.add(router)
     jobs.add(router)
     browse.add(router)
+    new.add(router)
+    organizations.add(router)
+    collections.add(router)
+    webhooks.add(router)
     for prefix in ("/datasets/{ns}/{name}", "/spaces/{ns}/{name}", "/{ns}/{name}"):
         file_pages.add(router, prefix)
         access.add(router, prefix)
@@ -149,6 +158,7 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
         likes.add(router, prefix)
         history.add(router, prefix)
         refs.add(router, prefix)
+        repository_settings.add(router, prefix)
         pulls.add(router, prefix)
         discussions.add(router, prefix)
         lineage.add(router, prefix)

@@ -40,26 +40,40 @@ def add(router: APIRouter, prefix: str) -> None:
     router.add_api_route(prefix + "/discussions/{number}", show)
     router.add_api_route(prefix + "/discussions/{number}/comment", comment, methods=["POST"])
     router.add_api_route(prefix + "/discussions/{number}/status", set_status, methods=["POST"])
+    router.add_api_route(prefix + "/discussions/{number}/title", rename, methods=["POST"])
+    comments = prefix + "/discussions/{number}/comments/{event}"
+    router.add_api_route(comments + "/edit", edit_comment, methods=["POST"])
+    router.add_api_route(comments + "/hide", hide_comment, methods=["POST"])
 
 
-def listing(at: At, status: str = "open", type: str = "", page: int = 1) -> Response:
+def listing(
+    at: At, status: str = "open", type: str = "", author: str = "", page: int = 1
+) -> Response:
     """List discussions and pull requests."""
     status = status if status in ("open", "closed", "all") else "open"
     pulls = {"pull_request": True, "discussion": False}.get(type)
     hub, page = at.visit.hub, min(max(page, 1), 100_000)
+    author = author.strip()[:96]
+    by = author or None
     found = hub.discussions.list(
-        at.record, pull_request=pulls, status=status, limit=PAGE, skip=(page - 1) * PAGE
+        at.record, pull_request=pulls, status=status, author=by, limit=PAGE, skip=(page - 1) * PAGE
     )
-    pages = -(-hub.discussions.count(at.record, pull_request=pulls, status=status) // PAGE)
+    counts = {
+        key: hub.discussions.count(at.record, pull_request=pulls, status=key, author=by)
+        for key in ("open", "closed")
+    }
+    counts["all"] = counts["open"] + counts["closed"]
     return at.visit.render(
         "discussions.html",
         repo=at.view,
         status=status,
         type=type if pulls is not None else "",
+        author=author,
+        counts=counts,
         items=[_listed(at, discussion) for discussion in found],
         may_discuss=can(at.visit.actor, "repo.discuss", at.record),
         page=page,
-        pages=pages,
+        pages=-(-counts[status] // PAGE),
         page_link=lambda number: at.visit.link(page=number),
     )
 
@@ -130,3 +144,28 @@ def set_status(at: At, number: int, form: Form) -> Response:
         at.visit.actor, _find(at, number), form.get("status", ""), form.get("comment")
     )
     return at.visit.go(f"{at.view.url}/discussions/{number}")
+
+
+def rename(at: At, number: int, form: Form) -> Response:
+    """Change the title."""
+    at.visit.signed_in()
+    at.visit.hub.discussions.rename(
+        at.visit.actor, _find(at, number), form.get("title", "").strip()
+    )
+    return at.visit.go(f"{at.view.url}/discussions/{number}")
+
+
+def edit_comment(at: At, number: int, event: str, form: Form) -> Response:
+    """Change one's own comment."""
+    at.visit.signed_in()
+    at.visit.hub.discussions.edit(
+        at.visit.actor, _find(at, number), event[:40], form.get("comment", "")
+    )
+    return at.visit.go(f"{at.view.url}/discussions/{number}#event-{event[:40]}")
+
+
+def hide_comment(at: At, number: int, event: str, form: Form) -> Response:
+    """Hide a comment for good."""
+    at.visit.signed_in()
+    at.visit.hub.discussions.hide(at.visit.actor, _find(at, number), event[:40])
+    return at.visit.go(f"{at.view.url}/discussions/{number}#event-{event[:40]}")

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from plait.callers import is_same_origin
 from plait.errors import BadInput, Forbidden, TooLarge
 
 LARGEST_FORM = 512 * 1024
@@ -36,23 +37,10 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def is_same_origin(request: Request, public_url: str) -> bool:
-    """Tell whether a form was sent by one of this hub's own pages.
-
-    Browsers say so in ``Sec-Fetch-Site``; older ones in ``Origin``. A request with neither does
-    not come from a browser that another site could have tricked.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site == "same-origin"
-    origin = request.headers.get("origin")
-    if origin is None:
-        return True
-    return urlsplit(origin).netloc in {request.headers.get("host", ""), urlsplit(public_url).netloc}
-
-
 def _refuse_others(request: Request) -> None:
-    if not is_same_origin(request, request.app.state.pages.hub.settings.url):
+    url = request.app.state.pages.hub.settings.url
+    # Programs send neither header; no browser that another site could have tricked is like that.
+    if not is_same_origin(request.headers, url, silent=True):
         raise Forbidden("This form was sent by another site. Open the page on this hub and retry.")
 
 

@@ -41,6 +41,9 @@ class ShownEvent:
     text: str = ""
     code: str = ""
     href: str = ""
+    raw: str | None = None
+    """What was written, where the visitor may change it."""
+    may_hide: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ def _event(at: Here, event: DiscussionEvent) -> ShownEvent | None:
         # Only what the hub itself attached counts; nobody can post a verdict.
         own = attached if event.author_id is None and isinstance(attached, dict) else {}
         verdict = own.get("verdict")
+        actor = at.visit.actor
+        discusses = can(actor, "repo.discuss", at.record)
+        mine = discusses and actor.signed_in and event.author_id == actor.user_id
+        writes = at.view.may_write
         return ShownEvent(
             event.id,
             "comment",
@@ -102,6 +109,8 @@ def _event(at: Here, event: DiscussionEvent) -> ShownEvent | None:
             html=Markup(html),  # noqa: S704 - sanitised
             edited=bool(data.get("edited")),
             hidden=bool(data.get("hidden")),
+            raw=raw if mine and not data.get("hidden") else None,
+            may_hide=(mine or (writes and not own)) and not data.get("hidden"),
             verdict=VERDICTS.get(str(verdict), "") if verdict else "",
         )
     icon, text, code, href = "discussion", "", "", ""

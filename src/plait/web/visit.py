@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from plait.callers import client_address, read_networks
 from plait.errors import Unauthorized
 from plait.hub import ANONYMOUS, Account, Actor, Hub, Repository
 from plait.hub.permissions import Action, can
@@ -75,6 +76,11 @@ class Visit:
     def is_secure(self) -> bool:
         """Tell whether browsers reach this hub over TLS, perhaps through a proxy."""
         return "https" in (self.request.url.scheme, self.hub.settings.url.split(":", 1)[0])
+
+    @property
+    def address(self) -> str:
+        """Where the visitor's request came from."""
+        return address_of(self.request, self.hub)
 
     def repository(
         self, repo_type: str, ns: str, name: str, action: Action = "repo.read"
@@ -155,6 +161,13 @@ class Visit:
         return RedirectResponse(address, 303, headers=dict(HEADERS))
 
 
+def address_of(request: Request, hub: Hub) -> str:
+    """Return the address that a request came from, through proxies that are believed."""
+    peer = request.client.host if request.client else ""
+    trusted = read_networks(hub.settings.trusted_proxies)
+    return client_address(peer, request.headers.get("x-forwarded-for", ""), trusted)
+
+
 def visit_of(request: Request) -> Visit:
     """Find out who visits, in which language."""
     hub: Hub = request.app.state.pages.hub
@@ -165,7 +178,8 @@ def visit_of(request: Request) -> Visit:
         request.cookies.get(language.COOKIE),
         request.headers.get("accept-language"),
     )
-    return Visit(request, hub, actor or ANONYMOUS, language.Translator(code))
+    actor = replace(actor or ANONYMOUS, address=address_of(request, hub))
+    return Visit(request, hub, actor, language.Translator(code))
 
 
 Visitor = Annotated[Visit, Depends(visit_of)]

@@ -12,6 +12,7 @@ from plait.web.language import LANGUAGES, Translator, catalogue, choose
 
 _LITERAL = re.compile(r"""\bt(?:\.count)?\(\s*f?["']([a-z_.0-9]+)["']\s*[,)]""")
 _COUNT = re.compile(r"""\bt\.count\(\s*["']([a-z_.]+)["']""")
+_QUOTED = re.compile(r"""["']([a-z_]+\.[a-z_.]+)["']""")
 _PREFIX = re.compile(
     r"""\bt(?:\.known)?\(\s*"""
     r"""(?:f["']([a-z_]+(?:\.[a-z_]+)*)[._]\{|["']([a-z_.]+)["'] ~|["']([a-z_.]+)["'],)"""
@@ -57,7 +58,7 @@ def test_every_phrase_that_a_page_asks_for_exists() -> None:
 
 def test_every_phrase_is_asked_for_somewhere() -> None:
     text = "\n".join(sources().values())
-    literal = set(_LITERAL.findall(text))
+    literal = set(_LITERAL.findall(text)) | set(_QUOTED.findall(text))
     prefixes = {part for found in _PREFIX.findall(text) for part in found if part}
     unused = [
         key
