@@ -57,7 +57,7 @@ class Likes:
                     session.add(Like(user_id=user_id, repository_id=repo.id))
                     session.flush()
                     self._hub.events.record(session, actor, "like.add", repo=repo)
-                return _recount(session, repo)
+                return self._recount(session, repo)
         except IntegrityError:
             # Liked at this moment by another request of the same user.
             return self.count(repo)
@@ -71,7 +71,7 @@ class Likes:
                 session.delete(found)
                 session.flush()
                 self._hub.events.record(session, actor, "like.remove", repo=repo)
-            return _recount(session, repo)
+            return self._recount(session, repo)
 
     def likes(self, actor: Actor, repo: Repository) -> bool:
         """Tell whether the actor likes the repository."""
@@ -153,11 +153,11 @@ class Likes:
             raise Forbidden("This token may not speak for its user. Use one of scope 'write'.")
         return actor.user_id
 
-
-def _recount(session: Session, repo: Repository) -> int:
-    counted = select(func.count()).where(Like.repository_id == repo.id).scalar_subquery()
-    session.execute(update(Repository).where(Repository.id == repo.id).values(likes=counted))
-    return session.scalar(select(Repository.likes).where(Repository.id == repo.id)) or 0
+    def _recount(self, session: Session, repo: Repository) -> int:
+        counted = select(func.count()).where(Like.repository_id == repo.id).scalar_subquery()
+        session.execute(update(Repository).where(Repository.id == repo.id).values(likes=counted))
+        self._hub.popularity.liked(session, repo)
+        return session.scalar(select(Repository.likes).where(Repository.id == repo.id)) or 0
 
 
 def _number(text: str) -> int:
