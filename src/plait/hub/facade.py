@@ -31,14 +31,16 @@ from plait.hub.events import Events
 from plait.hub.facets import Facets
 from plait.hub.git import GitStore
 from plait.hub.identities import Identities
+from plait.hub.largefiles import LargeFiles
 from plait.hub.likes import Likes
 from plait.hub.limits import Limits
 from plait.hub.migrations import upgrade
+from plait.hub.popularity import Popularity
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
+from plait.hub.social import Social
 from plait.hub.storage import open_store
 from plait.hub.teams import Teams
-from plait.hub.social import Social
 from plait.hub.tokens import Tokens
 from plait.hub.webhooks import Webhooks
 from plait.hub.webhooks.outbox import Outbox
@@ -79,6 +81,8 @@ class Hub:
         self.access = Access(self)
         self.facets = Facets(self)
         self.likes = Likes(self)
+        self.largefiles = LargeFiles(self)
+        self.popularity = Popularity(self)
         self.discussions = Discussions(self)
         self.commits = CommitService(self)
         self.references = References(self)
@@ -118,7 +122,8 @@ class Hub:
         return cls(settings, engine, secret)
 
     def close(self) -> None:
-        """Let the database go."""
+        """Write what is still to be written and let the database go."""
+        self.popularity.close()
         self.engine.dispose()
 
     def __enter__(self) -> Hub:
