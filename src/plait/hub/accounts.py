@@ -248,7 +248,7 @@ class Accounts(Credentials):
             session.delete(fresh)
 
     def _fresh(self, session: Session, account: Account) -> Account:
-        fresh = session.get(Account, account.id, with_for_update=True)
+        fresh = session.get(Account, account.id, with_for_update={"of": Account})
         if fresh is None:
             raise NotFound(f"There is no account '{account.name}' any more.")
         return fresh
@@ -325,7 +325,7 @@ class Accounts(Credentials):
         if role == "admin":
             return
         # The organisation's row is what two admins who demote each other both wait for.
-        session.get(Account, organization.id, with_for_update=True)
+        session.get(Account, organization.id, with_for_update={"of": Account})
         existing = session.get(Membership, (organization.id, user.id))
         if existing is None or existing.role != "admin":
             return
@@ -339,6 +339,26 @@ class Accounts(Credentials):
                 f"'{user.name}' is the last admin of '{organization.name}'. "
                 "Make somebody else admin first."
             )
+
+    def require_administrator(self, actor: Actor) -> None:
+        """Refuse anybody but the hub's administrators.
+
+        Raises:
+            Forbidden: the actor is none, or their token does not reach so far.
+        """
+        _demand(actor, "hub.admin", None, "This is for the administrators of the hub.")
+
+    def members_for(
+        self, actor: Actor, organization: Account, *, limit: int = 100, after: str = ""
+    ) -> list[tuple[Account, Role]]:
+        """List an organisation's users and their roles, for somebody who belongs to it.
+
+        Raises:
+            Forbidden: the actor does not.
+        """
+        otherwise = f"Only members of '{organization.name}' see the roles in it."
+        _demand(actor, "namespace.read", organization, otherwise)
+        return self.members(organization, limit=limit, after=after)
 
     def members(
         self, organization: Account, *, limit: int = 1000, after: str = ""

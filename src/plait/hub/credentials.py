@@ -106,7 +106,7 @@ class Credentials:
             raise Unauthorized("The old password is wrong. Try again.")
         hashed = hash_password(check_password(new, user.name))
         with hub.session(write=True) as session:
-            fresh = session.get(Account, user.id, with_for_update=True)
+            fresh = session.get(Account, user.id, with_for_update={"of": Account})
             if fresh is None or fresh.password != user.password:
                 raise Conflict("The password was changed meanwhile. Sign in again.")
             self._set_password(session, fresh, hashed)
@@ -173,7 +173,7 @@ class Credentials:
                 CursorResult[Any],
                 session.execute(delete(OneTimeSecret).where(OneTimeSecret.digest == name)),
             )
-            fresh = session.get(Account, user.id, with_for_update=True)
+            fresh = session.get(Account, user.id, with_for_update={"of": Account})
             if used.rowcount != 1 or fresh is None or fresh.disabled_at is not None:
                 raise Unauthorized(SPENT)
             self._set_password(session, fresh, hashed)

@@ -83,7 +83,7 @@ class Discussions:
         # committed last. A crash leaves at most a ref without a row, which the next discussion
         # of that number overwrites or removes.
         with hub.session(write=True) as session:
-            fresh = session.get(Repository, repo.id, with_for_update=True)
+            fresh = session.get(Repository, repo.id, with_for_update={"of": Repository})
             if fresh is None:
                 raise NotFound("The repository is gone.")
             number = fresh.next_discussion
@@ -357,7 +357,7 @@ class Discussions:
         return event
 
     def _fresh(self, session: Session, discussion: Discussion) -> Discussion:
-        fresh = session.get(Discussion, discussion.id, with_for_update=True)
+        fresh = session.get(Discussion, discussion.id, with_for_update={"of": Discussion})
         if fresh is None:
             raise NotFound("The discussion is gone.")
         return fresh

@@ -99,7 +99,7 @@ class Limits:
             try:
                 with self._hub.session(write=True) as session:
                     self._prune(session)
-                    row = session.get(RateCount, (key, window), with_for_update=True)
+                    row = session.get(RateCount, (key, window), with_for_update={"of": RateCount})
                     if row is None:
                         row = RateCount(key=key, window=window, count=0)
                         session.add(row)

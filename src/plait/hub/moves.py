@@ -35,7 +35,7 @@ def move(hub: Hub, actor: Actor, repo: Repository, full_name: str) -> Repository
         raise Forbidden(f"You may not create repositories under '{namespace_name}'.")
     try:
         with hub.session(write=True) as session:
-            fresh = session.get(Repository, repo.id, with_for_update=True)
+            fresh = session.get(Repository, repo.id, with_for_update={"of": Repository})
             if fresh is None:
                 raise RepositoryNotFound(f"The {repo.type} '{repo.full_name}' is gone.")
             before, old = fresh.full_name, (fresh.namespace.name_key, fresh.name_key)

@@ -226,7 +226,7 @@ class Teams:
         with self._hub.session(write=True) as session:
             fresh = self._fresh(session, team)
             # Where it belongs is asked again: it may be on its way to another namespace.
-            found = session.get(Repository, repo.id, with_for_update=True)
+            found = session.get(Repository, repo.id, with_for_update={"of": Repository})
             if found is None or found.namespace_id != fresh.organization_id:
                 raise NotFound(f"'{repo.full_name}' has moved. Look where it is now.")
             session.execute(
@@ -242,7 +242,7 @@ class Teams:
         return found
 
     def _fresh(self, session: Session, team: Team) -> Team:
-        fresh = session.get(Team, team.id, with_for_update=True)
+        fresh = session.get(Team, team.id, with_for_update={"of": Team})
         if fresh is None:
             raise NotFound(f"There is no team '{team.name}' any more.")
         return fresh

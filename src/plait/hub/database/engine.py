@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 
 from plait.errors import (
@@ -116,6 +116,8 @@ def explain(error: DBAPIError | TimeoutError) -> PlaitError | None:
     state = getattr(error.orig, "sqlstate", None)
     if "disk is full" in said or state == "53100":
         return StorageFull("There is no room left for the hub's database. Free space on its disk.")
+    if isinstance(error, DataError):
+        return BadInput("A value is too long, too large, or has the character NUL. Change it.")
     if state in _BUSY or "database is locked" in said:
         return DatabaseBusy(_ONCE_MORE)
     if isinstance(error, OperationalError) and (error.connection_invalidated or state is None):

@@ -153,8 +153,8 @@ async def _send(
 
 def _record(hub: Hub, letter: _Letter, outcome: Outcome, moment: datetime) -> None:
     with hub.session(write=True) as session:
-        delivery = session.get(Delivery, letter.delivery.id, with_for_update=True)
-        webhook = session.get(Webhook, letter.webhook.id, with_for_update=True)
+        delivery = session.get(Delivery, letter.delivery.id, with_for_update={"of": Delivery})
+        webhook = session.get(Webhook, letter.webhook.id, with_for_update={"of": Webhook})
         if delivery is None or webhook is None:
             return
         if delivery.state != "sending" or delivery.attempts != letter.delivery.attempts:
