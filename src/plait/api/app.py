@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import PlainTextResponse
 
 from plait import __version__
 from plait.api import (
     access,
+    accounts,
     collections,
     commit,
     discussions,
@@ -21,6 +22,7 @@ from plait.api import (
     git,
     info,
     jobs,
+    largefiles,
     lfs,
     likes,
     listing,
@@ -29,19 +31,19 @@ from plait.api import (
     repos,
     resolve,
     tags,
+    tokens,
     tree,
+    unsupported,
+    users,
     webhooks,
     whoami,
     xet,
 )
 from plait.api.background import Background
 from plait.api.bodies import MAX_UPLOADS
-from plait.api.context import Caller
 from plait.api.routing import WireMiddleware
-from plait.errors import NotFound, RepositoryNotFound, Unsupported
 from plait.hub import Hub
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _rest = APIRouter()
 
 
@@ -49,45 +51,6 @@ _rest = APIRouter()
 async def health() -> PlainTextResponse:
     """Answer that the server is up."""
     return PlainTextResponse("ok\n")
-
-
-@_rest.get("/api/spaces/hardware", include_in_schema=False)
-@_rest.get("/api/spaces/templates", include_in_schema=False)
-@_rest.get("/api/spaces/semantic-search", include_in_schema=False)
-def running_spaces(request: Request) -> JSONResponse:
-    """Say that spaces are kept and not run."""
-    raise Unsupported(f"Plait keeps spaces and does not run them: no {request.url.path}.")
-
-
-@_rest.get("/api/{kind:type}/{name}", include_in_schema=False)
-@_rest.get("/api/{kind:type}/{name}/revision/{rest:path}", include_in_schema=False)
-@_rest.get("/api/{kind:type}/{name}/tree/{rest:path}", include_in_schema=False)
-@_rest.head("/{name}/resolve/{rest:path}", include_in_schema=False)
-@_rest.get("/{name}/resolve/{rest:path}", include_in_schema=False)
-def without_namespace(request: Request, actor: Caller, name: str) -> JSONResponse:
-    """Say that a name alone is no repository: the Hub has a few such, from its first days."""
-    raise RepositoryNotFound(
-        f"There is no repository {name[:100]!a}. Write it as 'namespace/name'."
-    )
-
-
-@_rest.api_route("/api/{rest:path}", methods=_METHODS, include_in_schema=False)
-def unsupported(request: Request, rest: str) -> JSONResponse:
-    """Say plainly that a part of the Hub's protocol is not here."""
-    raise Unsupported(
-        f"Plait has no {request.method} /api/{rest[:200]}. "
-        "It speaks the part of the Hub's protocol that repositories and pull requests need."
-    )
-
-
-@_rest.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
-@_rest.api_route("/v2/{rest:path}", methods=_METHODS, include_in_schema=False)
-@_rest.api_route(
-    "/{repository:path}.git/info/lfs/{rest:path}", methods=_METHODS, include_in_schema=False
-)
-def optional(request: Request, rest: str) -> JSONResponse:
-    """Say 404 where clients know another way: newer Xet routes, global deduplication, locks."""
-    raise NotFound(f"Plait does not offer {request.method} {rest[:200]}.")
 
 
 @asynccontextmanager
@@ -118,7 +81,10 @@ def create_api(hub: Hub) -> FastAPI:
     app.add_middleware(WireMiddleware)
     errors.install(app)
     for module in (
+        unsupported,
         whoami,
+        tokens,
+        accounts,
         repos,
         access,
         likes,
@@ -127,6 +93,7 @@ def create_api(hub: Hub) -> FastAPI:
         git,
         xet,
         lfs,
+        largefiles,
         listing,
         info,
         tags,
@@ -136,8 +103,10 @@ def create_api(hub: Hub) -> FastAPI:
         jobs,
         collections,
         webhooks,
+        users,
         resolve,
     ):
         app.include_router(module.router)
     app.include_router(_rest)
+    app.include_router(unsupported.rest)
     return app
