@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import cache
 from urllib.parse import urlsplit
 
 from plait.errors import BadInput
@@ -12,6 +13,7 @@ from plait.errors import BadInput
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@cache
 def read_networks(text: str) -> tuple[Network, ...]:
     """Read addresses and networks with commas between them, as ``127.0.0.1, 10.0.0.0/8``.
 

@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 
 from plait.api.errors import INVALID_TOKEN
 from plait.api.routing import Name, Namespace, Type
-from plait.errors import Unauthorized
+from plait.callers import client_address, is_same_origin, read_networks
+from plait.errors import Forbidden, Unauthorized
 from plait.hub import Hub
-from plait.hub.database import Account, Repository, Token
+from plait.hub.database import Repository
 from plait.hub.permissions import ANONYMOUS, Actor
 from plait.hub.tokens import SESSION_COOKIE
 
@@ -28,25 +29,51 @@ def the_hub(request: Request) -> Hub:
 HubOf = Annotated[Hub, Depends(the_hub)]
 
 
+def address_of(request: Request, hub: Hub) -> str:
+    """Where a request came from, as far as the proxies that the operator trusts say so."""
+    peer = request.client.host if request.client is not None else ""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return client_address(peer, forwarded, read_networks(hub.settings.trusted_proxies))
+
+
 def identify(request: Request, hub: HubOf) -> Actor:
     """Find out who calls: a bearer token, git's basic authentication, or a browser's session.
 
     Raises:
         Unauthorized: a token was sent that is not valid (any more).
+        Forbidden: another site made a browser send what it keeps of its user.
+        TooManyRequests: too many invalid tokens came from there.
     """
-    actor = ANONYMOUS
+    address = address_of(request, hub)
+    actor = Actor(address=address)
     header = request.headers.get("authorization")
     if header:
-        found = hub.tokens.authenticate(_token(header))
+        if not header.lower().startswith("bearer ") and _from_another_site(request, hub):
+            raise Forbidden("Another site sent this request. Send it from a page of this hub.")
+        found = hub.tokens.authenticate(_token(header), address)
         if found is None:
+            hub.limits.spend("failed-token", address)
             raise Unauthorized(INVALID_TOKEN)
         actor, token = found
-        request.state.token_name = token.name
-    # A cookie counts for reading only, so that no other site can act through it.
-    elif request.method in ("GET", "HEAD") and (cookie := request.cookies.get(SESSION_COOKIE)):
-        actor = hub.tokens.session_actor(cookie) or ANONYMOUS
+        request.state.token = token
+    elif (cookie := request.cookies.get(SESSION_COOKIE)) and _may_use_cookie(request, hub):
+        actor = hub.tokens.session_actor(cookie, address) or actor
     request.state.actor = actor
     return actor
+
+
+def _from_another_site(request: Request, hub: Hub) -> bool:
+    """Browsers add a password that they were once given, whoever made them send the request."""
+    return not _safe(request) and not is_same_origin(request.headers, hub.settings.url, silent=True)
+
+
+def _may_use_cookie(request: Request, hub: Hub) -> bool:
+    """A cookie is enough to read; to change something, one of the hub's pages must be asking."""
+    return _safe(request) or is_same_origin(request.headers, hub.settings.url, silent=False)
+
+
+def _safe(request: Request) -> bool:
+    return request.method in ("GET", "HEAD", "OPTIONS")
 
 
 Caller = Annotated[Actor, Depends(identify)]
@@ -95,16 +122,14 @@ def actor_of(hub: Hub, claims: Mapping[str, Any]) -> Actor:
     """Who a signed permission was given to, with the rights that this caller has now.
 
     Raises:
-        Unauthorized: the account or its token is gone.
+        Unauthorized: the account or its token is gone, or has ended.
     """
     if claims["user"] is None:
         return ANONYMOUS
-    with hub.session() as session:
-        user = session.get(Account, claims["user"])
-        token = session.get(Token, claims["token"]) if claims["token"] else None
-    if user is None or token is None or token.revoked_at is not None:
+    actor = hub.tokens.actor_of(claims["user"], claims["token"])
+    if actor is None:
         raise Unauthorized(INVALID_TOKEN)
-    return hub.accounts.actor_for(user, "write" if token.scope == "write" else "read", token.id)
+    return actor
 
 
 def bearer(request: Request) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from plait.api.context import HubOf, User
+from plait.api.wire import date
+from plait.hub import Hub, Token
+from plait.hub.tokens import Grant
 
 router = APIRouter(tags=["accounts"])
 
@@ -38,11 +41,48 @@ def whoami(request: Request, hub: HubOf, user: User) -> dict[str, Any]:
         "isPro": False,
         "canPay": False,
         "orgs": organizations,
-        "auth": {
-            "type": "access_token",
-            "accessToken": {
-                "displayName": getattr(request.state, "token_name", "browser"),
-                "role": user.scope,
-            },
-        },
+        "auth": _auth(hub, getattr(request.state, "token", None)),
     }
+
+
+def _auth(hub: Hub, token: Token | None) -> dict[str, Any]:
+    """Describe the token as the Hub does; a contributor's is a fine-grained one of one kind."""
+    if token is None:
+        return {"type": "session"}
+    fine = token.scope in ("fine-grained", "contributor")
+    described: dict[str, Any] = {
+        "displayName": token.name,
+        "role": "fineGrained" if fine else token.scope,
+        "createdAt": date(token.created_at),
+    }
+    if fine:
+        grants = hub.tokens.grants_of([token]).get(token.id, ())
+        everywhere = [] if grants else _PERMISSIONS["contributor"]
+        described["fineGrained"] = {
+            "canReadGatedRepos": not grants,
+            "global": everywhere,
+            "scoped": [
+                {"entity": _entity(grant), "permissions": _PERMISSIONS[grant.permission]}
+                for grant in grants
+            ],
+        }
+    answer = {"type": "access_token", "accessToken": described}
+    if token.expires_at is not None:
+        answer["expiresAt"] = date(token.expires_at)
+    return answer
+
+
+_PERMISSIONS: dict[str, list[str]] = {
+    "read": ["repo.content.read"],
+    "contributor": ["repo.content.read", "discussion.write"],
+    "write": ["repo.content.read", "discussion.write", "repo.write"],
+}
+
+
+def _entity(grant: Grant) -> dict[str, str]:
+    if grant.repository is not None:
+        repo = grant.repository
+        return {"_id": f"{repo.id:024x}", "type": repo.type, "name": repo.full_name}
+    assert grant.namespace is not None
+    kind = "user" if grant.namespace.kind == "user" else "org"
+    return {"_id": f"{grant.namespace.id:024x}", "type": kind, "name": grant.namespace.name}

@@ -1,29 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``plait user``, ``plait org`` and ``plait token``: who may do what on a hub."""
+"""``plait user`` and ``plait org``: the people of a hub and what belongs to whom."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plait.cli.options import HubDirectory, Json, open_hub, print_json
 
-user = typer.Typer(no_args_is_help=True, help="Make and list the people of a hub.")
+if TYPE_CHECKING:
+    from plait.hub import Hub
+
+user = typer.Typer(no_args_is_help=True, help="Make, invite and disable the people of a hub.")
 org = typer.Typer(no_args_is_help=True, help="Make organisations and say who belongs to them.")
-token = typer.Typer(no_args_is_help=True, help="Make and revoke access tokens.")
-
-
-class Scope(StrEnum):
-    """What a token allows."""
-
-    read = "read"
-    write = "write"
 
 
 class Role(StrEnum):
-    """What a member of an organisation may do in it."""
+    """What a member of an organisation or team may do in it."""
 
     read = "read"
     contributor = "contributor"
@@ -32,6 +27,13 @@ class Role(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.', at most 96.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="The user.")]
+Organization = Annotated[str, typer.Argument(metavar="ORG", help="The organisation.")]
+
+
+def setup_link(hub: Hub, secret: str) -> str:
+    """Return the address at which a one-time secret sets a password."""
+    return f"{hub.settings.url}/setup#{secret}"
 
 
 @user.command("create")
@@ -43,13 +45,75 @@ def create_user(
     email: Annotated[str, typer.Option(help="Shown to the user alone.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Make a user. Give them a token next: plait token create NAME --dir DIR."""
+    """Make a user. Next, a link to set a password (plait user invite) or a token."""
     with open_hub(directory) as hub:
         account = hub.accounts.create_user(name, admin=admin, fullname=fullname, email=email)
     if as_json:
         print_json({"name": account.name, "admin": account.is_admin})
     else:
-        print(f"User {account.name} made. Next: plait token create {name} --dir {directory}")
+        print(
+            f"User {account.name} made. Next: plait user invite {name} --dir {directory}, "
+            f"or plait token create {name} --dir {directory}"
+        )
+
+
+@user.command("invite")
+@user.command("reset-password")
+def invite(name: User, directory: HubDirectory, as_json: Json = False) -> None:
+    """Print a link with which a user sets their password; it works once, and earlier ones end."""
+    with open_hub(directory) as hub:
+        link = setup_link(hub, hub.accounts.invite(hub.accounts.get_user(name)))
+        days = hub.settings.invitation_ttl / 86400
+    if as_json:
+        print_json({"name": name, "url": link, "days": days})
+    else:
+        print(link)
+
+
+@user.command("disable")
+def disable(name: User, directory: HubDirectory) -> None:
+    """Close an account: nobody signs in with it, and its tokens do nothing."""
+    with open_hub(directory) as hub:
+        hub.accounts.disable(hub.accounts.get_user(name))
+    print(f"{name} is disabled.")
+
+
+@user.command("enable")
+def enable(name: User, directory: HubDirectory) -> None:
+    """Open a disabled account again: its password and tokens work as before."""
+    with open_hub(directory) as hub:
+        hub.accounts.enable(hub.accounts.get_user(name))
+    print(f"{name} is enabled.")
+
+
+@user.command("delete")
+def delete(name: User, directory: HubDirectory) -> None:
+    """Remove a user who owns nothing, with their tokens and memberships."""
+    with open_hub(directory) as hub:
+        hub.accounts.delete(hub.accounts.get_user(name))
+    print(f"{name} is removed.")
+
+
+@user.command("list")
+def list_users(directory: HubDirectory, as_json: Json = False) -> None:
+    """List users, who administers the hub, and who is disabled."""
+    found = []
+    with open_hub(directory) as hub:
+        after = ""
+        while page := hub.accounts.list_accounts("user", limit=500, after=after):
+            found += page
+            after = page[-1].name_key
+    if as_json:
+        print_json(
+            [
+                {"name": one.name, "admin": one.is_admin, "disabled": one.disabled_at is not None}
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        marks = ["admin"] * one.is_admin + ["disabled"] * (one.disabled_at is not None)
+        print("\t".join([one.name, *marks]))
 
 
 @org.command("create")
@@ -73,8 +137,8 @@ def create_org(
 
 @org.command("add")
 def add_member(
-    name: Annotated[str, typer.Argument(help="The organisation.")],
-    member: Annotated[str, typer.Argument(help="The user to add.")],
+    name: Organization,
+    member: User,
     directory: HubDirectory,
     role: Annotated[Role, typer.Option(help="What they may do in it.")] = Role.contributor,
     as_json: Json = False,
@@ -89,18 +153,25 @@ def add_member(
         print(f"{member} is now a {role.value} of {name}.")
 
 
-@token.command("create")
-def create_token(
-    name: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is.")],
-    directory: HubDirectory,
-    scope: Annotated[Scope, typer.Option(help="What it allows.")] = Scope.write,
-    label: Annotated[str, typer.Option("--name", help="What it is for.")] = "command line",
-    as_json: Json = False,
-) -> None:
-    """Make a token and print it, once, alone on standard output."""
+@org.command("remove")
+def remove_member(name: Organization, member: User, directory: HubDirectory) -> None:
+    """Take a user out of an organisation and all its teams."""
     with open_hub(directory) as hub:
-        plaintext = hub.tokens.create(hub.accounts.get_user(name), scope=scope.value, name=label)
+        accounts = hub.accounts
+        accounts.remove_member(accounts.get_organization(name), accounts.get_user(member))
+    print(f"{member} does not belong to {name} any more.")
+
+
+@org.command("members")
+def members(name: Organization, directory: HubDirectory, as_json: Json = False) -> None:
+    """List an organisation's members and their roles."""
+    rows = []
+    with open_hub(directory) as hub:
+        organization, after = hub.accounts.get_organization(name), ""
+        while page := hub.accounts.members(organization, limit=500, after=after):
+            rows += page
+            after = page[-1][0].name_key
     if as_json:
-        print_json({"user": name, "scope": scope.value, "token": plaintext})
+        print_json([{"user": account.name, "role": role} for account, role in rows])
     else:
-        print(plaintext)
+        print("\n".join(f"{account.name}\t{role}" for account, role in rows))

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from plait import __version__
-from plait.cli import accounts, demo, evaluate, fuse, maintenance, pulls, serve, settings
+from plait.cli import (
+    accounts,
+    audit,
+    demo,
+    evaluate,
+    fuse,
+    maintenance,
+    pulls,
+    serve,
+    settings,
+    teams,
+    tokens,
+)
 from plait.errors import PlaitError
 
 app = typer.Typer(
@@ -47,7 +59,9 @@ app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.add_typer(accounts.user, name="user")
 app.add_typer(accounts.org, name="org")
-app.add_typer(accounts.token, name="token")
+app.add_typer(tokens.token, name="token")
+app.add_typer(teams.team, name="team")
+app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")

@@ -56,6 +56,19 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _welcome(hub: Hub) -> None:
+    """On a new hub, print once how its administrator chooses a password."""
+    first = hub.accounts.first_run()
+    if first is not None:
+        print(
+            f"  This hub is new. Its administrator is '{first.name}'; choose the password at\n"
+            f"    {hub.settings.url}/setup#{first.secret}\n"
+            f"  The link works once and is not shown again (another: plait user invite "
+            f"{first.name} --dir {hub.settings.dir}).",
+            file=sys.stderr,
+        )
+
+
 def serve(
     directory: Annotated[
         Path,
@@ -91,11 +104,17 @@ def serve(
     supervisor = WorkerSupervisor(settings) if settings.workers else None
     try:
         config = uvicorn.Config(
-            build_app(hub), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+            build_app(hub),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            # Addresses are read by ``plait.callers``, from the proxies that the settings name.
+            proxy_headers=False,
         )
         if supervisor:
             supervisor.start()
         print(f"Plait serves {settings.dir} at {settings.url}", file=sys.stderr)
+        _welcome(hub)
         print(f"  export HF_ENDPOINT={settings.url}", file=sys.stderr, flush=True)
         # uvicorn ends its requests, then raises the signal anew: workers are to be ended too.
         signal.signal(signal.SIGTERM, _leave)

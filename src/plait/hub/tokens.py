@@ -253,6 +253,18 @@ class Tokens:
                 )
             )
 
+    def list_own(self, actor: Actor) -> Sequence[Token]:
+        """List the tokens of the actor's user.
+
+        Raises:
+            Forbidden: the actor's token may not.
+        """
+        if actor.user_id is None or not can(actor, "account.self"):
+            raise Forbidden("A token of scope 'write' or a signed-in browser is needed.")
+        with self._hub.session() as session:
+            user = session.get(Account, actor.user_id)
+        return self.list(user) if user is not None else ()
+
     def grants_of(self, tokens: Iterable[Token]) -> dict[int, Sequence[Grant]]:
         """Return what fine-grained tokens were granted, by the token's id.
 
