@@ -22,9 +22,9 @@ RESERVED_NAMESPACES = frozenset(
     commits compare contact dataset datasets discussions docs enterprise explore favicon.ico
     healthz help hub info inference jobs join kernels lineage login logout metrics model models
     new none notifications null oauth organization organizations orgs papers plait pricing
-    privacy pulls raw readyz resolve robots.txt search security sessions settings signin signout signup space spaces static
-    status support system tags tasks terms tokens tree undefined uploads user users
-    v1 v2 webhooks zero-gpu
+    privacy pulls raw readyz resolve robots.txt search security sessions settings signin signout
+    signup space spaces static status support system tags tasks terms tokens tree undefined
+    uploads user users v1 v2 webhooks zero-gpu
     """.split()  # noqa: SIM905
 )
 """First path segments that the server uses itself, or may come to use."""
