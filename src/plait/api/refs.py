@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
-from plait.api.context import HubOf, Readable, User
-from plait.api.routing import Revision
+from plait.api.context import Caller, HubOf, Readable, User
+from plait.api.routing import FilePath, Revision
 from plait.api.wire import commit, page, position, reference
 from plait.errors import BadInput
 
@@ -21,8 +21,8 @@ PAGE = 50
 
 class _Branch(BaseModel):
     startingPoint: str | None = None  # noqa: N815
-    emptyBranch: bool = False  # noqa: N815
-    overwrite: bool = False
+    emptyBranch: bool | None = None  # noqa: N815
+    overwrite: bool | None = None
 
 
 class _Tag(BaseModel):
@@ -66,15 +66,69 @@ def list_commits(
     return page(request, hub.settings, rows, start + limit if len(found) > limit else None)
 
 
+@router.get("/api/{kind:type}/{namespace}/{name}/commits/{revision}/{path:path}")
+def list_commits_of_ref(
+    request: Request,
+    hub: HubOf,
+    repo: Readable,
+    revision: Revision,
+    path: FilePath,
+    expand: Annotated[list[str] | None, Query(alias="expand[]")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    cursor: str | None = None,
+) -> JSONResponse:
+    """List the commits of a ref whose slashes the client did not encode."""
+    return list_commits(request, hub, repo, f"{revision}/{path}", expand, limit, cursor)
+
+
+@router.get("/api/{kind:type}/{namespace}/{name}/compare/{revision}")
+def compare(
+    hub: HubOf, actor: Caller, repo: Readable, revision: Revision, raw: bool = False
+) -> PlainTextResponse:
+    """Send the difference of two revisions as a patch.
+
+    ``old..new`` compares the two, ``old...new`` the second with where it parted from the first.
+    With ``raw`` a line a file, as git's raw format has it.
+    """
+    hub.repositories.require(actor, repo, "repo.files")
+    three = "..." in revision
+    old, _, new = revision.partition("..." if three else "..")
+    if not old or not new:
+        raise BadInput("Name two revisions, as 'main..refs/pr/1' or 'v1...main'.")
+    git = hub.git
+    first, second = git.resolve(repo, old), git.resolve(repo, new)
+    if three:
+        parted = git.merge_base(repo, first, second)
+        if parted is None:
+            raise BadInput("The two revisions have no commit in common. Compare with 'old..new'.")
+        first = parted
+    headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+    if not raw:
+        return PlainTextResponse(git.diff(repo, first, second), headers=headers)
+    nothing = "0" * 40
+    letters = {"added": "A", "modified": "M", "deleted": "D"}
+    lines = [
+        f":{change.old_oid or nothing} {change.new_oid or nothing} "
+        f"{letters[change.kind]}\t{change.path}\n"
+        for change in git.changed_paths(repo, first, second)
+    ]
+    return PlainTextResponse("".join(lines), headers=headers)
+
+
 @router.post("/api/{kind:type}/{namespace}/{name}/branch/{revision}")
 def create_branch(
     hub: HubOf, user: User, repo: Readable, revision: Revision, body: _Branch | None = None
 ) -> dict[str, Any]:
     """Make a branch."""
     body = body or _Branch()
-    if body.emptyBranch or body.overwrite:
-        raise BadInput("Plait makes branches from a starting point and overwrites none.")
-    hub.references.create_branch(user, repo, revision, body.startingPoint)
+    hub.references.create_branch(
+        user,
+        repo,
+        revision,
+        body.startingPoint,
+        empty=bool(body.emptyBranch),
+        overwrite=bool(body.overwrite),
+    )
     return {}
 
 

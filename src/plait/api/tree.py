@@ -4,26 +4,30 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
+from sqlalchemy import select
 
 from plait.api.context import HubOf, Readable
 from plait.api.routing import FilePath, Revision
 from plait.api.wire import page, position, tree_entry
 from plait.errors import BadInput, TooLarge
 from plait.hub import Hub, TreeEntry
-from plait.hub.database import Repository
+from plait.hub.database import FileScan, Repository
 
 router = APIRouter(tags=["files"])
 
 PAGE = 1000
 EXPANDED_PAGE = 100
 MAX_PATHS = 10_000
+_REF = re.compile(r"(?:pr/[0-9]{1,9}|convert/[^/]+)(?:/|\Z)")
 
 Recursive = Annotated[bool, Query(description="Also everything in folders below.")]
+Limit = Annotated[int | None, Query(ge=1, description="Entries on a page.")]
 Expand = Annotated[bool, Query(description="With the commit that last changed each.")]
 
 
@@ -35,10 +39,11 @@ def list_root(
     revision: Revision,
     recursive: Recursive = False,
     expand: Expand = False,
+    limit: Limit = None,
     cursor: str | None = None,
 ) -> JSONResponse:
     """List a revision's files and folders."""
-    return _list(request, hub, repo, revision, "", recursive, expand, cursor)
+    return _list(request, hub, repo, revision, "", recursive, expand, limit, cursor)
 
 
 @router.get("/api/{kind:type}/{namespace}/{name}/tree/{revision}/{path:path}")
@@ -50,10 +55,11 @@ def list_folder(
     path: FilePath,
     recursive: Recursive = False,
     expand: Expand = False,
+    limit: Limit = None,
     cursor: str | None = None,
 ) -> JSONResponse:
     """List the files and folders of a folder."""
-    return _list(request, hub, repo, revision, path.strip("/"), recursive, expand, cursor)
+    return _list(request, hub, repo, revision, path.strip("/"), recursive, expand, limit, cursor)
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,24 @@ def _list(
     path: str,
     recursive: bool,
     expand: bool,
+    limit: int | None,
     cursor: str | None,
 ) -> JSONResponse:
+    revision, path = split_ref(revision, path)
     oid = hub.git.resolve(repo, revision)
-    entries = hub.git.tree(repo, oid, path, recursive)
     start = position(cursor)
-    stop = start + (EXPANDED_PAGE if expand else PAGE)
-    rows = _rows(hub, repo, oid, entries[start:stop], expand=expand)
-    return page(request, hub.settings, rows, stop if stop < len(entries) else None)
+    stop = start + min(limit or PAGE, EXPANDED_PAGE if expand else PAGE)
+    entries = hub.git.tree(repo, oid, path, recursive, start, stop + 1)
+    rows = _rows(hub, repo, oid, entries[: stop - start], expand=expand)
+    return page(request, hub.settings, rows, stop if len(entries) > stop - start else None)
+
+
+def split_ref(revision: str, path: str) -> tuple[str, str]:
+    """Put together again what a client wrote as ``refs/pr/1`` without encoding the slashes."""
+    match = _REF.match(path) if revision == "refs" else None
+    if match is None:
+        return revision, path
+    return f"refs/{match[0].rstrip('/')}", path[match.end() :]
 
 
 def _rows(
@@ -118,4 +134,51 @@ def _rows(
 ) -> list[dict[str, Any]]:
     paths = [entry.path for entry in entries]
     last = hub.git.last_commits(repo, oid, paths) if expand else {}
-    return [tree_entry(entry, last.get(entry.path)) for entry in entries]
+    hashes = hub.xet.hashes(repo, [entry.lfs.sha256 for entry in entries if entry.lfs])
+    verdicts = file_verdicts(hub, entries) if expand else {}
+    return [
+        tree_entry(
+            entry,
+            last.get(entry.path),
+            xet_hash=hashes.get(entry.lfs.sha256) if entry.lfs else None,
+            security=verdicts.get(entry.path),
+        )
+        for entry in entries
+    ]
+
+
+def file_verdicts(hub: Hub, entries: list[TreeEntry]) -> dict[str, dict[str, Any]]:
+    """What the scanners said of the files that can carry code, by path."""
+    contents = {
+        entry.path: f"git:{entry.oid}" if entry.lfs is None else entry.lfs.sha256
+        for entry in entries
+        if entry.type == "file"
+    }
+    found: dict[str, dict[str, Any]] = {}
+    names = sorted(set(contents.values()))
+    with hub.session() as session:
+        for start in range(0, len(names), 500):
+            scans = session.scalars(
+                select(FileScan).where(FileScan.content.in_(names[start : start + 500]))
+            )
+            for scan in scans:
+                found[scan.content] = _verdict(scan)
+    return {path: found[content] for path, content in contents.items() if content in found}
+
+
+def _verdict(scan: FileScan) -> dict[str, Any]:
+    level = {"failed": "error", "scanning": "queued"}.get(scan.verdict, scan.verdict)
+    imports = scan.findings.get("imports", []) if isinstance(scan.findings, dict) else []
+    return {
+        "status": level,
+        # Plait runs no virus scanner.
+        "avScan": None,
+        "pickleImportScan": {
+            "highestSafetyLevel": level,
+            "imports": [
+                {"path": f"{i.get('module')}.{i.get('name')}", "safety": i.get("safety")}
+                for i in imports
+                if isinstance(i, dict)
+            ],
+        },
+    }

@@ -33,7 +33,13 @@ def object_id(repo: Repository) -> str:
     return f"{repo.id:024x}"
 
 
-def tree_entry(entry: TreeEntry, last: CommitInfo | None = None) -> dict[str, Any]:
+def tree_entry(
+    entry: TreeEntry,
+    last: CommitInfo | None = None,
+    *,
+    xet_hash: str | None = None,
+    security: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """A file or folder of a tree."""
     found: dict[str, Any] = {
         "type": entry.type,
@@ -47,6 +53,10 @@ def tree_entry(entry: TreeEntry, last: CommitInfo | None = None) -> dict[str, An
             "size": entry.lfs.size,
             "pointerSize": entry.lfs.pointer_size,
         }
+    if xet_hash:
+        found["xetHash"] = xet_hash
+    if security:
+        found["securityFileStatus"] = security
     if last:
         found["lastCommit"] = {"id": last.oid, "title": last.title, "date": date(last.date)}
     return found

@@ -77,7 +77,7 @@ def take_name(session: Session, repo_type: str, namespace_key: str, name_key: st
 def find_moved(hub: Hub, actor: Actor, repo_type: str, full_name: str) -> Repository | None:
     """Return the repository that once had this name, if the actor may read it."""
     parts = full_name.lower().split("/")
-    if len(parts) != 2 or not full_name.isascii():
+    if len(parts) != 2 or not full_name.isascii() or not full_name.isprintable():
         return None
     with hub.session() as session:
         found = session.scalar(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, Literal
 
 import pygit2
@@ -217,20 +218,29 @@ def describe(git: Any, found: Any, path: str) -> TreeEntry:
     return TreeEntry(path, "file", str(found.id), size, pointer)
 
 
-def walk_tree(git: Any, tree: Any, path: str, recursive: bool) -> Iterator[TreeEntry]:
-    """Describe what a tree at ``path`` holds, in git's order."""
+def walk_tree(
+    git: Any, tree: Any, path: str, recursive: bool, start: int = 0, stop: int | None = None
+) -> Iterator[TreeEntry]:
+    """Describe what a tree at ``path`` holds, in git's order, from one place to another."""
+    # Only what is wanted is looked at: a page of a large folder costs as much as one of a small.
+    for here, oid, mode in islice(_walk_names(tree, path, recursive), start, stop):
+        if mode == FileMode.TREE:
+            yield TreeEntry(here, "directory", str(oid), 0)
+        else:
+            size, pointer = measure(git, oid)
+            yield TreeEntry(here, "file", str(oid), size, pointer)
+
+
+def _walk_names(tree: Any, path: str, recursive: bool) -> Iterator[tuple[str, Any, Any]]:
     prefix = f"{path.rstrip('/')}/" if path else ""
     for entry in tree:
-        if entry.filemode == FileMode.COMMIT:
+        mode = entry.filemode
+        if mode == FileMode.COMMIT:
             continue
         here = prefix + entry.name
-        if entry.filemode == FileMode.TREE:
-            yield TreeEntry(here, "directory", str(entry.id), 0)
-            if recursive:
-                yield from walk_tree(git, entry, here, True)
-        else:
-            size, pointer = measure(git, entry.id)
-            yield TreeEntry(here, "file", str(entry.id), size, pointer)
+        yield here, entry.id, mode
+        if recursive and mode == FileMode.TREE:
+            yield from _walk_names(entry, here, True)
 
 
 def info_of(commit: Any) -> CommitInfo:

@@ -95,9 +95,17 @@ class GitReader:
         return found
 
     def tree(
-        self, repo: Repository | int, oid: str, path: str = "", recursive: bool = False
+        self,
+        repo: Repository | int,
+        oid: str,
+        path: str = "",
+        recursive: bool = False,
+        start: int = 0,
+        stop: int | None = None,
     ) -> list[TreeEntry]:
         """List a folder in git's order; with ``recursive`` also everything below it.
+
+        ``start`` and ``stop`` ask for a part of that list.
 
         Raises:
             EntryNotFound: ``path`` is not a folder there.
@@ -108,7 +116,7 @@ class GitReader:
             tree = find_entry(git, oid, path)
             if tree.type != ObjectType.TREE:
                 raise EntryNotFound(f"'{path}' is a file, not a folder.", commit=oid)
-        return list(walk_tree(git, tree, path, recursive))
+        return list(walk_tree(git, tree, path, recursive, start, stop))
 
     def read(self, repo: Repository | int, oid: str, path: str) -> bytes:
         """Return the bytes that git itself holds at ``path`` (a pointer's text for large files).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plait.errors import BadInput, Conflict, RevisionNotFound
 from plait.hub.database import Repository
 from plait.hub.git import MAIN, Author, RefUpdate
-from plait.hub.names import check_branch, check_tag
+from plait.hub.names import check_branch, check_tag, pull_number
 from plait.hub.permissions import Actor
 
 if TYPE_CHECKING:
@@ -43,20 +43,47 @@ class References:
             self._hub.repositories.refresh(repo)
 
     def create_branch(
-        self, actor: Actor, repo: Repository, name: str, starting_point: str | None = None
+        self,
+        actor: Actor,
+        repo: Repository,
+        name: str,
+        starting_point: str | None = None,
+        *,
+        empty: bool = False,
+        overwrite: bool = False,
     ) -> None:
         """Make a branch at ``starting_point`` (main if not given).
 
+        Args:
+            actor: who makes it.
+            repo: where.
+            name: without ``refs/heads/``.
+            starting_point: any revision.
+            empty: begin with a commit without files and parents instead.
+            overwrite: move the branch there if it exists.
+
         Raises:
-            BadInput: the name is not allowed.
+            BadInput: the name is not allowed, or main would be overwritten.
             Conflict: it exists.
             RevisionNotFound: there is no such starting point.
         """
+        git = self._hub.git
         self._hub.repositories.require(actor, repo, "repo.write")
-        oid = self._hub.git.resolve(repo, starting_point or "main")
         ref = f"refs/heads/{check_branch(name)}"
-        self._hub.git.set_ref(repo, ref, oid, expected=None)
-        self.moved(actor, repo, [RefUpdate(ref, None, oid)])
+        if empty and starting_point:
+            raise BadInput("An empty branch has no starting point. Leave one of the two out.")
+        if overwrite and ref == MAIN:
+            raise BadInput(f"Cannot overwrite {ref}. Commit to it, or squash its history.")
+        if empty:
+            author = Author(actor.name or "plait")
+            oid = git.write_commit(
+                repo, base=None, operations=[], message="initial commit", author=author, parents=[]
+            )
+        else:
+            oid = git.resolve(repo, starting_point or "main")
+        old = git.head(repo, ref) if overwrite else None
+        git.set_ref(repo, ref, oid, expected=old)
+        self.moved(actor, repo, [RefUpdate(ref, old, oid)])
 
     def delete_branch(self, actor: Actor, repo: Repository, name: str) -> None:
         """Remove a branch.
@@ -108,13 +135,19 @@ class References:
     def super_squash(self, actor: Actor, repo: Repository, branch: str, message: str = "") -> str:
         """Replace a branch's history by one commit with its files; return the commit's id.
 
+        ``branch`` may be ``refs/pr/N`` too: that pull request can then not be merged any more,
+        because it shares no history with its base.
+
         Raises:
             RevisionNotFound: there is no such branch.
             Conflict: a pull request that is not finished starts from that history.
         """
         hub = self._hub
-        hub.repositories.require(actor, repo, "repo.admin")
-        ref = f"refs/heads/{check_branch(branch)}"
+        if pull_number(branch) is not None:
+            ref, _ = hub.commits.target(actor, repo, branch)
+        else:
+            hub.repositories.require(actor, repo, "repo.admin")
+            ref = f"refs/heads/{check_branch(branch)}"
         head = hub.git.head(repo, ref)
         if head is None:
             raise RevisionNotFound(f"There is no branch {branch[:120]!a}.")
