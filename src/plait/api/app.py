@@ -27,6 +27,7 @@ from plait.api import (
     likes,
     listing,
     preupload,
+    raw,
     refs,
     repos,
     resolve,
@@ -105,6 +106,7 @@ def create_api(hub: Hub) -> FastAPI:
         webhooks,
         users,
         resolve,
+        raw,
     ):
         app.include_router(module.router)
     app.include_router(_rest)
