@@ -43,7 +43,7 @@ class Checkpoint:
 
     def unchanged(self) -> bool:
         """Tell whether the files are still those that were opened."""
-        return all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+        return all(file_stamp(path) == stamp for path, stamp in self.stamps.items())
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise BadInput(_nothing_to_read(folder))
     if (folder / "adapter_config.json").is_file() and files[0].name.startswith("adapter"):
         raise BadInput(
-            f"{folder} is an adapter (LoRA), not a whole model; merge it into its base first, "
-            "with peft's merge_and_unload()."
+            f"{folder} is an adapter (LoRA), not a whole model; name it with its base, "
+            "as 'base+adapter'."
         )
-    stamps = {path: _stamp(path) for path in files}
+    stamps = {path: file_stamp(path) for path in files}
     tensors: dict[str, Entry] = {}
     for path in files:
         for name, entry in read_header(path).items():
@@ -170,7 +170,8 @@ _known: dict[tuple[int, int, int, int], str] = {}
 _known_lock = threading.Lock()
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int]:
+def file_stamp(path: Path) -> tuple[int, int, int, int]:
+    """Return what tells a file from another at its place: device, inode, size, time of change."""
     try:
         found = path.stat()
     except OSError as error:
@@ -179,7 +180,7 @@ def _stamp(path: Path) -> tuple[int, int, int, int]:
 
 
 def _sha256(path: Path, tick: Callable[[int], None] | None, cached: bool) -> str:
-    stamp = _stamp(path)
+    stamp = file_stamp(path)
     with _known_lock:
         found = _known.get(stamp) if cached else None
     if found:
@@ -195,7 +196,7 @@ def _sha256(path: Path, tick: Callable[[int], None] | None, cached: bool) -> str
             if tick:
                 tick(count)
     result = digest.hexdigest()
-    if cached and _stamp(path) == stamp:
+    if cached and file_stamp(path) == stamp:
         with _known_lock:
             if len(_known) > 10_000:
                 _known.clear()

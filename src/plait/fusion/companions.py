@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plait.errors import BadInput
-from plait.fusion.checkpoints import Checkpoint
+from plait.fusion.checkpoints import MAX_CONFIG, Checkpoint, read_json
 from plait.fusion.numbers import NAMES
 from plait.fusion.plan import Plan
+from plait.fusion.templates import FILE as TEMPLATE
+from plait.fusion.templates import chosen_template
+from plait.fusion.vocabulary import BINARY
 
 MAX_COMPANION = 200_000_000
 _TOKENIZER = (
@@ -37,33 +39,8 @@ _SENTENCE = (
     "1_Pooling/config.json",
 )
 _DEPTH = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-_VOCABULARY = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-
-
-def check_tokenizers(plan: Plan, models: Mapping[str, Checkpoint]) -> None:
-    """Refuse `tokenizer_source: base` for models whose vocabularies are not the base's.
-
-    Raises:
-        BadInput: naming the model and the file that differs.
-    """
-    if plan.recipe.tokenizer_source is None:
-        return
-    base = models[plan.donor].folder
-    for reference, model in models.items():
-        for name in _VOCABULARY:
-            mine, theirs = base / name, model.folder / name
-            if mine.is_file() and theirs.is_file() and _vocabulary(mine) != _vocabulary(theirs):
-                raise BadInput(
-                    f"The vocabulary of '{reference}' ({name}) is not that of '{plan.donor}'; "
-                    "fusing different vocabularies is not supported yet."
-                )
+# files that repeat a vocabulary which tokenizer.json has in full
+_REPEATED = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", *BINARY)
 
 
 def write_companions(
@@ -71,17 +48,26 @@ def write_companions(
 ) -> None:
     """Copy configuration and tokenizer; the configuration tells depth and format anew."""
     donor = models[plan.donor]
+    spec = plan.recipe.tokenizer
+    words = models[spec.source] if spec and spec.source not in ("base", "union") else donor
     for name in (*_TOKENIZER, *_OTHER, *_SENTENCE):
-        source = donor.folder / name
+        source = (words if name in _TOKENIZER else donor).folder / name
         if source.is_file() and source.stat().st_size <= MAX_COMPANION:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, folder / name)
+    _write_tokenizer(folder, plan)
+    _write_template(folder, plan, models)
     config = dict(donor.config)
     if not config:
         return
     _tell_format(config, plan)
+    if plan.vocabulary and "vocab_size" in config:
+        config["vocab_size"] = plan.vocabulary.size
     if plan.recipe.slices:
-        _tell_depth(config, max(plan.layers.values()))
+        _tell_depth(config, _DEPTH, max(plan.layers.values()))
+    for name, module in plan.recipe.modules.items():
+        if module.slices:
+            _tell_module(config, name, plan.layers)
     (folder / "config.json").write_text(
         json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8"
     )
@@ -96,8 +82,28 @@ def _tell_format(config: dict[str, Any], plan: Plan) -> None:
             config[key] = NAMES[next(iter(formats))]
 
 
-def _tell_depth(config: dict[str, Any], depth: int) -> None:
-    for key in _DEPTH:
+def _tell_module(config: dict[str, Any], name: str, layers: Mapping[str, int]) -> None:
+    """Tell the new depth of one part: in its own settings, or under its own key."""
+    depths = [n for stack, n in layers.items() if name in stack.split(".")[:2] or name == "default"]
+    if not depths:
+        return
+    if name == "decoder" and "num_decoder_layers" in config:
+        _tell_depth(config, ("num_decoder_layers",), depths[0])
+    elif name == "decoder" and "decoder_layers" in config:
+        _tell_depth(config, ("decoder_layers",), depths[0])
+    elif name == "encoder" and "encoder_layers" in config:
+        _tell_depth(config, ("encoder_layers",), depths[0])
+    else:
+        for inner in (f"{name}_config", f"{name.removesuffix('_model')}_config"):
+            if isinstance(config.get(inner), dict):
+                config[inner] = dict(config[inner])
+                _tell_depth(config[inner], _DEPTH, depths[0])
+                return
+        _tell_depth(config, _DEPTH, depths[0])
+
+
+def _tell_depth(config: dict[str, Any], keys: Iterable[str], depth: int) -> None:
+    for key in keys:
         before = config.get(key)
         if isinstance(before, int):
             config[key] = depth
@@ -106,14 +112,29 @@ def _tell_depth(config: dict[str, Any], depth: int) -> None:
                 config["layer_types"] = [kinds[i % len(kinds)] for i in range(depth)]
 
 
-def _vocabulary(path: Path) -> object:
-    if path.stat().st_size > MAX_COMPANION:
-        raise BadInput(f"{path} is larger than {MAX_COMPANION:,} bytes.")
-    data = path.read_bytes()
-    if path.name != "tokenizer.json":
-        return data
-    try:
-        parsed = json.loads(data)
-        return (parsed["model"].get("vocab"), parsed.get("added_tokens"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise BadInput(f"{path} is not a tokenizer; fetch the model again.") from None
+def _write_tokenizer(folder: Path, plan: Plan) -> None:
+    """Write the vocabulary of all models in place of the donor's."""
+    unified = plan.vocabulary
+    if unified is None or unified.data is None:
+        return
+    if unified.file == "tokenizer.json":
+        for name in _REPEATED:
+            (folder / name).unlink(missing_ok=True)
+    if unified.file == "vocab.txt":
+        text = "".join(f"{token}\n" for token in unified.data["lines"])
+    else:
+        text = json.dumps(unified.data, ensure_ascii=False, indent=1)
+    (folder / unified.file).write_text(text, "utf-8")
+
+
+def _write_template(folder: Path, plan: Plan, models: Mapping[str, Checkpoint]) -> None:
+    asked = plan.recipe.chat_template
+    template = chosen_template(asked, models) if asked else None
+    if template is None:
+        return
+    (folder / TEMPLATE).write_text(template, "utf-8")
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path, MAX_CONFIG)
+    if settings.pop("chat_template", None) is not None:
+        path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from plait.errors import BadInput, Cancelled
+from plait.fusion.computed import Computed
 from plait.fusion.methods.base import Block, Method, Value
 from plait.fusion.numbers import (
     LIMITS,
@@ -70,6 +71,9 @@ class Readers:
 
     def read(self, entry: Entry, start: int, into: Array) -> None:
         """Fill `into` with the entry's elements from `start` on."""
+        if isinstance(entry, Computed):
+            entry.fill(self.read, start, into)
+            return
         with self._lock:
             descriptor = self._open.get(entry.path)
             if descriptor is None:

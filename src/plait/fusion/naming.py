@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
-_BEFORE = re.compile(r"embed|wte|wpe|patch|conv1|class_token|cls_token")
+_BEFORE = re.compile(r"embed|(^|\.)shared\.|wte|wpe|patch|conv1|class_token|cls_token")
 
 # a head whose matrix may be left out of a file because it is the input embedding's
 _TIED = {

@@ -288,6 +288,7 @@ def _digest(plan: Plan, hashes: Mapping[Path, str], shard_size: int | None) -> s
             for j in plan.jobs
         ],
         "inputs": sorted(hashes.values()),
+        "vocabulary": plan.vocabulary.digest if plan.vocabulary else None,
         "settings": [[dict(s) for s in j.settings] for j in plan.jobs],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

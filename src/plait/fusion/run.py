@@ -17,17 +17,19 @@ import numpy as np
 
 from plait.errors import BadInput, Cancelled, Conflict
 from plait.fusion import methods
-from plait.fusion.checkpoints import Checkpoint, hash_files, identity, open_checkpoint
-from plait.fusion.companions import check_tokenizers, write_companions
+from plait.fusion.checkpoints import Checkpoint, hash_files, identity
+from plait.fusion.companions import write_companions
 from plait.fusion.engine import Engine, Readers
 from plait.fusion.numbers import STORAGE, Array, decode
+from plait.fusion.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.output import REPORT, SOFTWARE, Output, same_folder
-from plait.fusion.plan import Job, Plan, build_plan, canonical
-from plait.fusion.resolve import resolve_model
-from plait.recipes.fusion import FusionRecipe, dump_recipe, load_recipe
+from plait.fusion.plan import Job, Plan, build_plan, canonical, donor_of
+from plait.fusion.stages import remove_stages, run_stages
+from plait.fusion.templates import chosen_template
+from plait.fusion.vocabulary import unify
+from plait.recipes.fusion import FusionRecipe, dump_recipe, load_recipe, load_stages
 
 Recipe = str | Path | Mapping[str, Any] | FusionRecipe
-Resolver = Callable[[str], Path]
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,26 @@ def fuse(
     clock, cpu = time.monotonic(), time.process_time()
     threads = threads or _cores()
     out = Path(out)
-    parsed = load_recipe(recipe)
+    stages = load_stages(recipe)
     _check_out(out, overwrite)
     out = out.resolve()
-    folders = _resolve_all(parsed, resolve)
-    for folder in folders.values():
+    parsed = stages[-1][1]
+    if len(stages) > 1:
+
+        def run(stage: FusionRecipe, place: Path, find: Resolver) -> None:
+            fuse(
+                stage,
+                place,
+                resolve=find,
+                threads=threads,
+                progress=progress,
+                cancelled=cancelled,
+                overwrite=True,
+            )
+
+        resolve = run_stages(stages, out, resolve, run)
+    folders = find_folders(parsed, resolve)
+    for folder in (f for both in folders.values() for f in both):
         if same_folder(folder, out):
             raise BadInput(f"The output {out} is one of the inputs; choose another folder.")
     report = _Reporter(progress, cancelled)
@@ -139,6 +156,8 @@ def fuse(
         }
         seconds, cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
         output.publish(_report(parsed, inputs, outputs), overwrite)
+        if len(stages) > 1:
+            remove_stages(out)
         return FusionResult(
             out, inputs, outputs, seconds, cpu_seconds, plan.bytes + output.bytes, output.resumed
         )
@@ -163,7 +182,7 @@ def fused_tensors(
     """
     threads = threads or _cores()
     parsed = load_recipe(recipe)
-    folders = _resolve_all(parsed, resolve)
+    folders = find_folders(parsed, resolve)
     hashing = parsed.order == "canonical" or methods.get(parsed.method).random
     ready = _prepare(parsed, folders, threads, _Reporter(None, None), hashing=hashing)
     wanted = (
@@ -200,7 +219,7 @@ def canonical_order(recipe: Recipe, *, resolve: Resolver | None = None) -> Fusio
     and so do the bytes they fuse to.
     """
     parsed = load_recipe(recipe)
-    models = {r: open_checkpoint(f) for r, f in _resolve_all(parsed, resolve).items()}
+    models = open_models(find_folders(parsed, resolve))
     hashes = hash_files([p for m in models.values() for p in m.files], threads=_cores())
     return canonical(parsed, {r: identity(m, hashes) for r, m in models.items()})
 
@@ -279,22 +298,19 @@ def _bytes_per_element(job: Job) -> int:
     return sum(STORAGE[e.code].itemsize for e in entries)
 
 
-def _resolve_all(recipe: FusionRecipe, resolve: Resolver | None) -> dict[str, Path]:
-    find = resolve or resolve_model
-    return {reference: Path(find(reference)) for reference in recipe.references()}
-
-
 def _prepare(
     recipe: FusionRecipe,
-    folders: Mapping[str, Path],
+    folders: Folders,
     threads: int,
     report: _Reporter,
     *,
     hashing: bool,
 ) -> _Prepared:
-    models = {reference: open_checkpoint(folder) for reference, folder in folders.items()}
+    models, vocabulary = unify(recipe, open_models(folders), donor_of(recipe))
     # what the headers can refuse is refused before any weights are read
-    check_tokenizers(build_plan(recipe, models), models)
+    build_plan(recipe, models, vocabulary)
+    if recipe.chat_template:
+        chosen_template(recipe.chat_template, models)
     hashes: dict[Path, str] = {}
     if hashing:
         files = list(dict.fromkeys(p for m in models.values() for p in m.files))
@@ -302,7 +318,7 @@ def _prepare(
         hashes = hash_files(files, threads=threads, tick=report.advance)
     if recipe.order == "canonical":
         recipe = canonical(recipe, {r: identity(m, hashes) for r, m in models.items()})
-    plan = build_plan(recipe, models)
+    plan = build_plan(recipe, models, vocabulary)
     return _Prepared(recipe, plan, models, hashes)
 
 

@@ -40,6 +40,11 @@ class Entry:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def kind(self) -> str:
+        """The format that the tensor counts as when formats are promoted."""
+        return self.code
+
 
 def read_header(path: Path) -> dict[str, Entry]:
     """Return the tensors of a safetensors file by name, from its header alone.

@@ -9,6 +9,7 @@ is not known here: `plait.fusion` checks that when it plans.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ import yaml
 
 from plait.errors import BadInput
 from plait.recipes.parameters import (
-    MAX_LAYERS,
     Gradient,
     Rule,
     Rules,
@@ -27,21 +27,33 @@ from plait.recipes.parameters import (
     dump_parameters,
     evaluate,
     hint,
-    keys,
     nearest,
     parse_parameters,
     short,
 )
+from plait.recipes.references import reference
+from plait.recipes.sources import (
+    Module,
+    Slice,
+    Source,
+    dump_modules,
+    dump_parts,
+    parse_modules,
+    parse_parts,
+)
+from plait.recipes.tokenizer import TokenizerSpec, dump_tokenizer, parse_tokenizer
 
 __all__ = [
     "FusionRecipe",
     "Gradient",
+    "Module",
     "Rule",
     "Rules",
     "Scalar",
     "Setting",
     "Slice",
     "Source",
+    "TokenizerSpec",
     "dump_recipe",
     "evaluate",
     "hint",
@@ -51,62 +63,46 @@ __all__ = [
 ]
 
 MAX_RECIPE_BYTES = 4_000_000
-MAX_MODELS = 1_000
+MAX_TEMPLATE = 1_000_000
+MAX_STAGES = 100
+_STAGE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 ORDERS = ("given", "canonical")
 DIALECTS = ("mergekit", "paper", "peft")
 _TOP = (
+    "name",
     "merge_method",
     "models",
     "slices",
+    "modules",
     "base_model",
     "parameters",
     "dtype",
     "out_dtype",
     "tokenizer_source",
     "tokenizer",
+    "chat_template",
     "seed",
     "order",
     "dialect",
 )
-_LATER = {
-    "modules": "'modules' (a recipe for each part of a model) is not supported yet; "
-    "write one recipe for each part",
-    "chat_template": "'chat_template' is not supported yet; remove it, "
-    "the fused model keeps the chat template of its base",
-}
-
-
-@dataclass(frozen=True)
-class Source:
-    """One model of a fusion (in a slice: some of its layers) and its own parameters."""
-
-    model: str
-    layer_range: tuple[int, int] | None = None
-    parameters: Mapping[str, Setting] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Consecutive layers of the result: the same number of layers of each source."""
-
-    sources: tuple[Source, ...]
-    parameters: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FusionRecipe:
-    """A whole fusion recipe; `models` or `slices` is non-empty, never both."""
+    """A whole fusion recipe; one of `models`, `slices` and `modules` is not empty."""
 
     method: str
     models: tuple[Source, ...] = ()
     slices: tuple[Slice, ...] = ()
+    modules: Mapping[str, Module] = field(default_factory=dict)
     base_model: str | None = None
     parameters: Mapping[str, Setting] = field(default_factory=dict)
     dtype: str | None = None
     out_dtype: str | None = None
-    tokenizer_source: str | None = None
+    tokenizer: TokenizerSpec | None = None
+    chat_template: str | None = None
     seed: int = 0
     order: str = "given"
     dialect: str | None = None
@@ -114,8 +110,13 @@ class FusionRecipe:
     def references(self) -> tuple[str, ...]:
         """Return every model that the recipe names, once, the base first."""
         names = [self.base_model] if self.base_model else []
-        names += [s.model for s in self.models]
-        names += [s.model for part in self.slices for s in part.sources]
+        parts: list[FusionRecipe | Module] = [self, *self.modules.values()]
+        for module in parts:
+            names += [s.model for s in module.models]
+            for part in module.slices:
+                names += [part.base_model] if part.base_model else []
+                names += [s.model for s in part.sources]
+        names += self.tokenizer.references() if self.tokenizer else ()
         return tuple(dict.fromkeys(names))
 
 
@@ -129,16 +130,72 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> Fusion
         return recipe
     if isinstance(recipe, Mapping):
         return parse_recipe(recipe)
+    stages = load_stages(recipe)
+    if len(stages) > 1:
+        raise BadInput(
+            f"The recipe has {len(stages)} documents, each a fusion; only 'fuse' into a folder "
+            "runs several."
+        )
+    return stages[0][1]
+
+
+def load_stages(
+    recipe: str | Path | Mapping[str, Any] | FusionRecipe,
+) -> list[tuple[str | None, FusionRecipe]]:
+    """Read a recipe of one or more documents: (name, recipe) of each, in an order to run them.
+
+    A document may use another's name in place of a model. The one to end with comes last: that
+    without a name, else that which no other uses.
+
+    Raises:
+        BadInput: as `load_recipe`, and for names that are double or go in circles.
+    """
+    if isinstance(recipe, FusionRecipe):
+        return [(None, recipe)]
+    if isinstance(recipe, Mapping):
+        return [(_name(recipe), parse_recipe(recipe))]
     text, origin = _text_of(recipe)
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
+        documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise BadInput(f"{origin} is not valid YAML: {_problem(error)}.") from None
     except (RecursionError, ValueError):
         raise BadInput(f"{origin} is not valid YAML: it is nested too deeply.") from None
-    if not isinstance(data, Mapping):
+    documents = [d for d in documents if d is not None]
+    if not documents or not all(isinstance(d, Mapping) for d in documents):
         raise BadInput(f"{origin} is not a recipe: it must be a mapping with 'merge_method' in it.")
-    return parse_recipe(data)
+    if len(documents) > MAX_STAGES:
+        raise BadInput(f"{origin} has {len(documents):,} documents; {MAX_STAGES} is the most.")
+    return _ordered([(_name(d), parse_recipe(d)) for d in documents])
+
+
+def _ordered(
+    stages: list[tuple[str | None, FusionRecipe]],
+) -> list[tuple[str | None, FusionRecipe]]:
+    names = [name for name, _ in stages]
+    if len(set(names)) < len(names):
+        double = next(n for n in names if names.count(n) > 1)
+        raise BadInput(
+            f"Two documents of the recipe are named '{double}'."
+            if double
+            else "Only one document of a recipe, the last to be made, can be without 'name'."
+        )
+    waiting = dict(stages)
+    done: list[tuple[str | None, FusionRecipe]] = []
+    while waiting:
+        ready = [n for n, r in waiting.items() if not set(r.references()) & (set(waiting) - {None})]
+        ready = [n for n in ready if n is not None] or ready
+        if not ready:
+            raise BadInput("The recipe's documents use each other in a circle.")
+        done.append((ready[0], waiting.pop(ready[0])))
+    return done
+
+
+def _name(data: Mapping[str, Any]) -> str | None:
+    name = data.get("name")
+    if name is not None and (not isinstance(name, str) or not _STAGE.fullmatch(name)):
+        raise BadInput("'name' must be a word of letters, digits, '.', '-' and '_'.")
+    return name
 
 
 def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
@@ -148,26 +205,32 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         BadInput: for an unknown or missing key, or a value of the wrong kind.
     """
     for key in data:
-        if key in _LATER:
-            raise BadInput(f"{_LATER[key]}.")
         if key not in _TOP:
             raise BadInput(f"The recipe has an unknown key '{short(key)}'{hint(str(key), _TOP)}")
     method = data.get("merge_method")
     if not isinstance(method, str):
         raise BadInput("The recipe needs 'merge_method', for example 'merge_method: linear'.")
-    models, slices = data.get("models"), data.get("slices")
-    if (models is None) == (slices is None):
-        raise BadInput("The recipe needs either 'models' or 'slices' (and not both).")
+    models: tuple[Source, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    modules: dict[str, Module] = {}
+    if data.get("modules") is None:
+        models, slices = parse_parts(data, "The recipe")
+    elif data.get("models") is not None or data.get("slices") is not None:
+        raise BadInput("The recipe needs one of 'models', 'slices' and 'modules', not several.")
+    else:
+        modules = parse_modules(data["modules"])
     base = data.get("base_model")
     return FusionRecipe(
         method=method,
-        models=() if models is None else _models(models),
-        slices=() if slices is None else _slices(slices),
-        base_model=None if base is None else _reference(base, "base_model"),
+        models=models,
+        slices=slices,
+        modules=modules,
+        base_model=None if base is None else reference(base, "base_model"),
         parameters=parse_parameters(data.get("parameters"), "parameters"),
         dtype=_choice(data.get("dtype"), "dtype", DTYPES),
         out_dtype=_choice(data.get("out_dtype"), "out_dtype", DTYPES),
-        tokenizer_source=_tokenizer(data),
+        tokenizer=parse_tokenizer(data),
+        chat_template=_template(data.get("chat_template")),
         seed=_seed(data.get("seed", 0)),
         order=_choice(data.get("order", "given"), "order", ORDERS) or "given",
         dialect=_choice(data.get("dialect"), "dialect", DIALECTS),
@@ -177,16 +240,13 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
 def dump_recipe(recipe: FusionRecipe) -> dict[str, Any]:
     """Return the recipe as plain values that `parse_recipe` reads back to an equal recipe."""
     data: dict[str, Any] = {"merge_method": recipe.method}
-    if recipe.models:
-        data["models"] = [_dump_source(s) for s in recipe.models]
-    if recipe.slices:
-        data["slices"] = [
-            {"sources": [_dump_source(s) for s in part.sources]} | dump_parameters(part.parameters)
-            for part in recipe.slices
-        ]
-    for key in ("base_model", "dtype", "out_dtype", "tokenizer_source", "dialect"):
+    data |= dump_parts(recipe.models, recipe.slices)
+    if recipe.modules:
+        data["modules"] = dump_modules(recipe.modules)
+    for key in ("base_model", "dtype", "out_dtype", "chat_template", "dialect"):
         if getattr(recipe, key) is not None:
             data[key] = getattr(recipe, key)
+    data |= dump_tokenizer(recipe.tokenizer)
     data |= dump_parameters(recipe.parameters)
     if recipe.seed:
         data["seed"] = recipe.seed
@@ -235,86 +295,6 @@ def _problem(error: yaml.YAMLError) -> str:
     return short(what) + (f" (line {mark.line + 1})" if mark else "")
 
 
-def _list(value: object, where: str) -> list[Any]:
-    if not isinstance(value, list | tuple) or not value:
-        raise BadInput(f"'{where}' must be a list with at least one entry.")
-    if len(value) > MAX_MODELS:
-        raise BadInput(f"'{where}' has {len(value):,} entries; {MAX_MODELS:,} is the most.")
-    return list(value)
-
-
-def _models(value: object) -> tuple[Source, ...]:
-    sources = []
-    for index, item in enumerate(_list(value, "models")):
-        where = f"models[{index}]"
-        entry = keys(
-            item, where, ("model", "parameters"), "; a model's own values go under 'parameters'."
-        )
-        sources.append(
-            Source(
-                _reference(entry.get("model"), f"{where}.model"),
-                None,
-                parse_parameters(entry.get("parameters"), f"{where}.parameters"),
-            )
-        )
-    return tuple(sources)
-
-
-def _slices(value: object) -> tuple[Slice, ...]:
-    slices = []
-    for index, item in enumerate(_list(value, "slices")):
-        where = f"slices[{index}]"
-        entry = keys(item, where, ("sources", "parameters"))
-        sources = []
-        for number, source in enumerate(_list(entry.get("sources"), f"{where}.sources")):
-            spot = f"{where}.sources[{number}]"
-            values = keys(source, spot, ("model", "layer_range", "parameters"))
-            sources.append(
-                Source(
-                    _reference(values.get("model"), f"{spot}.model"),
-                    _layer_range(values.get("layer_range"), f"{spot}.layer_range"),
-                    parse_parameters(values.get("parameters"), f"{spot}.parameters"),
-                )
-            )
-        lengths = {s.layer_range[1] - s.layer_range[0] for s in sources if s.layer_range}
-        if len(lengths) > 1:
-            raise BadInput(f"{where}: every source must have as many layers as the others.")
-        slices.append(
-            Slice(tuple(sources), parse_parameters(entry.get("parameters"), f"{where}.parameters"))
-        )
-    return tuple(slices)
-
-
-def _layer_range(value: object, where: str) -> tuple[int, int]:
-    whole = isinstance(value, list | tuple) and all(type(v) is int for v in value)
-    if not whole or len(value) != 2 or not 0 <= value[0] < value[1] <= MAX_LAYERS:  # type: ignore[arg-type,index]
-        raise BadInput(
-            f"'{where}' must be two whole numbers [first, one past the last], like [0, 6]."
-        )
-    return (value[0], value[1])  # type: ignore[index]
-
-
-def _reference(value: object, where: str) -> str:
-    """Return a model reference as a string, mergekit's {model: {path, revision}} too."""
-    if isinstance(value, Mapping):
-        if value.get("lora"):
-            raise BadInput(
-                f"'{where}' names a LoRA adapter, which is not supported yet; merge it first."
-            )
-        inner = value.get("model", value)
-        if isinstance(inner, Mapping) and isinstance(inner.get("path"), str):
-            revision = inner.get("revision")
-            value = f"{inner['path']}@{revision}" if revision else inner["path"]
-    if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > 4096:
-        raise BadInput(f"'{where}' must name a model: a folder or a repository such as 'org/name'.")
-    if "+" in value and not Path(value).exists():
-        raise BadInput(
-            f"'{where}' is '{short(value)}': 'model+lora' is not supported yet; "
-            "merge the adapter first."
-        )
-    return value
-
-
 def _choice(value: object, where: str, known: tuple[str, ...]) -> str | None:
     if value is None:
         return None
@@ -326,33 +306,15 @@ def _choice(value: object, where: str, known: tuple[str, ...]) -> str | None:
     return str(value)
 
 
-def _tokenizer(data: Mapping[str, Any]) -> str | None:
-    source = data.get("tokenizer_source")
-    if data.get("tokenizer") is not None:
-        if source is not None:
-            raise BadInput("Give 'tokenizer' or 'tokenizer_source', not both.")
-        entry = keys(data["tokenizer"], "'tokenizer'", ("source", "tokens", "pad_to_multiple_of"))
-        if entry.get("tokens") or entry.get("pad_to_multiple_of"):
-            raise BadInput(
-                "'tokenizer.tokens' and 'pad_to_multiple_of' are not supported yet; remove them."
-            )
-        source = entry.get("source")
-    if source in (None, "base"):
-        return None if source is None else "base"
-    raise BadInput(
-        f"A tokenizer source of '{short(source)}' is not supported yet; use 'base', "
-        "which keeps the base model's tokenizer."
-    )
+def _template(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEMPLATE:
+        raise BadInput("'chat_template' must be 'auto', a template's name, or a Jinja template.")
+    return value
 
 
 def _seed(value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise BadInput("'seed' must be a whole number from 0 to 2^63 - 1.")
     return value
-
-
-def _dump_source(source: Source) -> dict[str, Any]:
-    data: dict[str, Any] = {"model": source.model}
-    if source.layer_range:
-        data["layer_range"] = list(source.layer_range)
-    return data | dump_parameters(source.parameters)

@@ -85,6 +85,8 @@ def parse_parameters(value: object, where: str) -> dict[str, Setting]:
 
 
 def _setting(value: object, where: str) -> Setting:
+    if isinstance(value, Mapping) and "filter" in value:
+        return Rules((_rule(value, where),))
     if not isinstance(value, list | tuple):
         return _scalar(value, where)
     if not value or len(value) > MAX_LAYERS:

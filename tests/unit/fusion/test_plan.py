@@ -222,23 +222,6 @@ class TestCompatibility:
             == np.float32
         )
 
-    @pytest.mark.parametrize("same", [True, False])
-    def test_vocabularies_are_compared_where_the_tokenizer_is_the_bases(
-        self, family: Family, tmp_path: Path, same: bool
-    ) -> None:
-        folders = family(1)
-        for name, words in (("base", ["a", "b"]), ("m0", ["a", "b"] if same else ["b", "a"])):
-            vocabulary = {w: i for i, w in enumerate(words)}
-            text = json.dumps(
-                {"model": {"vocab": vocabulary}, "added_tokens": []}, indent=len(name)
-            )
-            (folders[name] / "tokenizer.json").write_text(text)
-        data = recipe(folders) | {"tokenizer_source": "base"}
-        if same:
-            fuse(data, tmp_path / "fits")
-        else:
-            assert "vocabulary" in self.refused(data, tmp_path)
-
 
 class TestSlices:
     def stack(self, family: Family, *ranges: tuple[str, int, int], **more: Any) -> dict[str, Any]:

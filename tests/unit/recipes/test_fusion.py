@@ -15,15 +15,19 @@ from plait.errors import BadInput
 from plait.recipes.fusion import (
     FusionRecipe,
     Gradient,
+    Module,
     Rule,
     Rules,
     Slice,
     Source,
+    TokenizerSpec,
     dump_recipe,
     evaluate,
     load_recipe,
+    load_stages,
     parse_recipe,
 )
+from plait.recipes.tokenizer import TokenRule
 
 WHOLE = """
 merge_method: ties
@@ -67,7 +71,7 @@ def test_a_whole_recipe_is_read() -> None:
         parameters={"normalize": True, "lambda": 0.9},
         dtype="float32",
         out_dtype="bfloat16",
-        tokenizer_source="base",
+        tokenizer=TokenizerSpec("base"),
         seed=7,
         order="canonical",
     )
@@ -138,7 +142,6 @@ WRONG = {
     "merge_method: linear\nmodels: [{model: a, weight: 1}]": "go under 'parameters'",
     "merge_method: linear\nmodels: [{parameters: {weight: 1}}]": "must name a model",
     "merge_method: linear\nmodels: [{model: 3}]": "must name a model",
-    "merge_method: linear\nmodels: [{model: a+lora}]": "'model+lora' is not supported yet",
     "merge_method: linear\nmodels: [{model: a, parameters: {weight: .nan}}]": "finite number",
     "merge_method: linear\nmodels: [{model: a, parameters: {weight: {b: 1}}}]": "must be a number",
     "merge_method: linear\nmodels: [{model: a, parameters: {weight: []}}]": "at least one value",
@@ -152,9 +155,17 @@ WRONG = {
     f"merge_method: linear\n{MODELS}\nseed: -1": "'seed' must be a whole number",
     f"merge_method: linear\n{MODELS}\nseed: 1.5": "'seed' must be a whole number",
     f"merge_method: linear\n{MODELS}\norder: sorted": "must be one of given, canonical",
-    f"merge_method: linear\n{MODELS}\ntokenizer_source: union": "use 'base'",
+    f"merge_method: linear\n{MODELS}\ntokenizer: {{sorce: base}}": "did you mean 'source'?",
+    f"merge_method: linear\n{MODELS}\ntokenizer: {{tokens: {{x: {{source: {{kind: model_token, "
+    "model: a}}}}": "needs 'token'",
+    f"merge_method: linear\n{MODELS}\ntokenizer: {{pad_to_multiple_of: 0}}": "from 1 to",
+    f"merge_method: linear\n{MODELS}\ntokenizer: {{}}\ntokenizer_source: base": "not both",
+    "merge_method: linear\nmodules: {}": "at least one part",
+    "merge_method: linear\nmodules: {encoder: {model: a}}": "did you mean 'models'?",
+    f"merge_method: linear\n{MODELS}\n---\nmerge_method: linear\n{MODELS}": "without 'name'",
+    f"name: a b\nmerge_method: linear\n{MODELS}": "a word of letters",
     f"merge_method: linear\n{MODELS}\nmodules: {{}}": "'modules'",
-    f"merge_method: linear\n{MODELS}\nchat_template: auto": "'chat_template' is not supported yet",
+    f"merge_method: linear\n{MODELS}\nchat_template: 3": "'chat_template' must be",
     f"merge_method: linear\nmerge_method: ties\n{MODELS}": "written twice",
     "merge_method: linear\nslices: [{sources: [{model: a}]}]": "must be two whole numbers",
     "merge_method: linear\nslices: [{sources: [{model: a, layer_range: [3, 1]}]}]": "two whole",
@@ -179,6 +190,35 @@ def test_no_file(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.yaml")
 
 
+STAGES = """
+name: second
+merge_method: linear
+models: [{model: first, parameters: {weight: 1}}]
+---
+merge_method: linear
+models: [{model: second, parameters: {weight: 1}}, {model: first, parameters: {weight: 1}}]
+---
+name: first
+merge_method: linear
+models: [{model: org/one, parameters: {weight: 1}}]
+"""
+
+
+def test_documents_are_ordered_by_what_they_use() -> None:
+    assert [name for name, _ in load_stages(STAGES)] == ["first", "second", None]
+
+
+def test_documents_in_a_circle() -> None:
+    text = STAGES.replace("org/one", "second")
+    with pytest.raises(BadInput, match="in a circle"):
+        load_stages(text)
+
+
+def test_one_recipe_is_asked_for_where_there_are_several() -> None:
+    with pytest.raises(BadInput, match="3 documents"):
+        load_recipe(STAGES)
+
+
 numbers = st.floats(-10, 10, allow_nan=False)
 scalars = numbers | st.booleans() | st.integers(-5, 5)
 gradients = st.lists(scalars, min_size=1, max_size=3).map(lambda v: Gradient(tuple(v)))
@@ -194,31 +234,49 @@ parameters = st.dictionaries(
 )
 words = st.text("abcdef/-_.", min_size=1, max_size=12)
 ranges = st.tuples(st.integers(0, 9), st.just(3)).map(lambda p: (p[0], p[0] + p[1]))
-recipes = st.builds(
-    FusionRecipe,
-    method=st.sampled_from(["linear", "ties"]),
-    models=st.lists(st.builds(Source, words, st.none(), parameters), min_size=1, max_size=3).map(
-        tuple
+sources = st.lists(st.builds(Source, words, st.none(), parameters), min_size=1, max_size=3)
+slices = st.lists(
+    st.builds(
+        Slice,
+        st.lists(st.builds(Source, words, ranges, parameters), min_size=1, max_size=2).map(tuple),
+        parameters,
+        st.none() | words,
     ),
-    base_model=st.none() | words,
-    parameters=parameters,
-    dtype=st.sampled_from([None, "float32", "bfloat16"]),
-    seed=st.integers(0, 2**40),
-    order=st.sampled_from(["given", "canonical"]),
-) | st.builds(
-    FusionRecipe,
-    method=st.just("passthrough"),
-    slices=st.lists(
-        st.builds(
-            Slice,
-            st.lists(st.builds(Source, words, ranges, parameters), min_size=1, max_size=2).map(
-                tuple
-            ),
-            parameters,
-        ),
-        min_size=1,
-        max_size=3,
-    ).map(tuple),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+rules_of_tokens = st.builds(
+    TokenRule, words, st.none() | words | st.integers(0, 9), st.booleans()
+) | st.builds(TokenRule, st.sampled_from([None, "zero"]), st.none(), st.booleans())
+tokenizers = st.builds(
+    TokenizerSpec,
+    st.sampled_from(["base", "union", "org/words"]),
+    st.dictionaries(words, rules_of_tokens, max_size=2),
+    st.none() | st.integers(1, 64),
+)
+modules = st.dictionaries(
+    words,
+    st.builds(Module, models=sources.map(tuple), parameters=parameters)
+    | st.builds(Module, slices=slices, parameters=parameters),
+    min_size=1,
+    max_size=2,
+)
+recipes = (
+    st.builds(
+        FusionRecipe,
+        method=st.sampled_from(["linear", "ties"]),
+        models=sources.map(tuple),
+        base_model=st.none() | words,
+        parameters=parameters,
+        dtype=st.sampled_from([None, "float32", "bfloat16"]),
+        tokenizer=st.none() | tokenizers,
+        chat_template=st.sampled_from([None, "auto", "{{ messages }}"]),
+        seed=st.integers(0, 2**40),
+        order=st.sampled_from(["given", "canonical"]),
+        dialect=st.sampled_from([None, "paper"]),
+    )
+    | st.builds(FusionRecipe, method=st.just("passthrough"), slices=slices)
+    | st.builds(FusionRecipe, method=st.just("linear"), modules=modules)
 )
 
 
