@@ -25,7 +25,8 @@ MAX_JSON_BODY = 8 * 2**20
 
 _GIT = rb"/(?:info/refs|git-upload-pack|git-receive-pack)\Z"
 _RAW = re.compile(
-    rb"/api/|/v[12]/|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|/raw/|\.git/info/lfs/|%b)" % _GIT
+    rb"/api/|/v[12]/"
+    rb"|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|/raw/|\.git/info/lfs/|%b)" % _GIT
 )
 _STREAMED = re.compile(
     rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/|/(?:[^/]+/){2,3}git-(?:upload|receive)-pack\Z"
