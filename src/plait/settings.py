@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit, urlunsplit
 
 from plait.errors import BadInput
 
@@ -105,6 +106,12 @@ class Settings:
     """How many texts a model is asked about at once."""
     background: int = 1
     """Whether this server process also sends webhooks and scans files; 0 leaves it to others."""
+    scan_seconds: int = 120
+    """Computing time that looking into one file that can carry code may take."""
+    scan_memory: int = 2 * 2**30
+    """Memory that looking into one file may take."""
+    scan_download: int = 8 * 2**30
+    """The largest file that is fetched from another store to be looked into."""
     webhook_http: int = 0
     """1 lets webhooks go to addresses without TLS (http://), too."""
     webhook_hosts: str = ""
@@ -212,6 +219,18 @@ def describe() -> list[Described]:
         for field in fields(Settings)
         if field.name != "dir"
     ]
+
+
+def masked(name: str, value: Any) -> Any:
+    """Return a setting's value as it may be shown: no key and no password."""
+    if name.endswith(("_secret", "_key", "_password")) and value:
+        return "********"
+    if name == "database_url" and value:
+        parts = urlsplit(value)
+        if parts.password:
+            host = parts.netloc.rpartition("@")[2]
+            return urlunsplit(parts._replace(netloc=f"{parts.username}:********@{host}"))
+    return value
 
 
 def _is_text(node: ast.stmt) -> TypeGuard[Any]:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated
 
 import typer
 
 from plait.cli.options import Json, print_json
-from plait.settings import Described, describe, load_settings
+from plait.settings import Described, describe, load_settings, masked
 
 
 def settings(
@@ -35,18 +34,6 @@ def settings(
     for row, value in rows:
         changed = "" if getattr(force, row.name) == row.default else "  (set)"
         print(f"{row.variable}={value}{changed}\n    {row.meaning}")
-
-
-def masked(name: str, value: Any) -> Any:
-    """Return a setting's value as it may be shown: no key and no password."""
-    if name.endswith(("_secret", "_key", "_password")) and value:
-        return "********"
-    if name == "database_url" and value:
-        parts = urlsplit(value)
-        if parts.password:
-            host = parts.netloc.rpartition("@")[2]
-            return urlunsplit(parts._replace(netloc=f"{parts.username}:********@{host}"))
-    return value
 
 
 def as_table() -> str:

@@ -124,6 +124,19 @@ def latest(hub: Hub, discussion_id: int, kind: str = "merge") -> Job | None:
         )
 
 
+def recent(
+    hub: Hub, *, state: str | None = None, limit: int = 50, before: int | None = None
+) -> list[Job]:
+    """List jobs, newest first, those before a number; for the hub's administrators."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(Job.state == state)
+    if before is not None:
+        query = query.where(Job.id < before)
+    with hub.session() as session:
+        return list(session.scalars(query))
+
+
 def lease(hub: Hub, worker: str, kinds: Sequence[str] | None = None) -> Lease | None:
     """Take the oldest job that waits, or one whose worker has not been heard of for too long.
 

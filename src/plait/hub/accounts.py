@@ -388,12 +388,14 @@ class Accounts(Credentials):
             return [(account, cast(Role, role)) for account, role in rows]
 
     def list_accounts(
-        self, kind: str | None = None, *, limit: int = 100, after: str = ""
+        self, kind: str | None = None, *, search: str = "", limit: int = 100, after: str = ""
     ) -> list[Account]:
         """List accounts by name, ``limit`` at a time, those after the name ``after``."""
         query = select(Account).where(Account.name_key > after.lower())
         if kind is not None:
             query = query.where(Account.kind == kind)
+        if search:
+            query = query.where(Account.name_key.contains(search.lower(), autoescape=True))
         with self._hub.session() as session:
             return list(session.scalars(query.order_by(Account.name_key).limit(limit)))
 

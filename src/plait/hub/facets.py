@@ -60,7 +60,8 @@ class Facets:
             .where(
                 RepositoryTag.repository_id.in_(filtered(select(Repository.id), actor, filters)),
                 # Links between repositories are for searching, and would name what is private.
-                not_(RepositoryTag.tag.contains(":")) | RepositoryTag.tag.startswith("license:")
+                not_(RepositoryTag.tag.contains(":"))
+                | RepositoryTag.tag.startswith("license:")
                 | RepositoryTag.tag.startswith("task_categories:")
                 | RepositoryTag.tag.startswith("size_categories:"),
             )

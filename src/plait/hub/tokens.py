@@ -370,6 +370,43 @@ class Tokens:
                 session.delete(found)
                 self._hub.events.record(session, actor, "logout", account=user)
 
+    def sessions(self, actor: Actor) -> Sequence[BrowserSession]:
+        """List the browsers in which the actor's user is signed in, newest first.
+
+        Raises:
+            Forbidden: the actor's token may not.
+        """
+        if actor.user_id is None or not can(actor, "account.self"):
+            raise Forbidden("A token of scope 'write' or a signed-in browser is needed.")
+        with self._hub.session() as session:
+            return list(
+                session.scalars(
+                    select(BrowserSession)
+                    .where(
+                        BrowserSession.user_id == actor.user_id, BrowserSession.expires_at > now()
+                    )
+                    .order_by(BrowserSession.created_at.desc())
+                    .limit(200)
+                )
+            )
+
+    def end_session(self, actor: Actor, name: str) -> None:
+        """Sign one browser of the actor's user out; ``name`` begins its digest.
+
+        Raises:
+            Forbidden: the actor's token may not.
+            NotFound: there is no such session of theirs.
+        """
+        found = [one for one in self.sessions(actor) if name and one.digest.startswith(name)]
+        if len(found) != 1:
+            raise NotFound("There is no such session. It may have ended already.")
+        with self._hub.session(write=True) as session:
+            user = session.get(Account, actor.user_id)
+            session.execute(
+                delete(BrowserSession).where(BrowserSession.digest == found[0].digest)
+            )
+            self._hub.events.record(session, actor, "logout", account=user)
+
     def close_sessions(self, actor: Actor) -> None:
         """Sign every browser of a user out.
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Response
+from markupsafe import Markup
 
 from plait.errors import Conflict, NotFound, PlaitError
 from plait.hub.access import STATUSES, Field, Status, fields_of
 from plait.web import markdown
 from plait.web.here import At, Here
 from plait.web.session import Form
-from markupsafe import Markup
 
 PAGE = 50
 
@@ -53,9 +53,7 @@ def _form(at: Here, given: dict[str, str], problem: str = "", code: int = 200) -
     prompt = card.get("extra_gated_prompt")
     heading = card.get("extra_gated_heading")
     text = (
-        markdown.render(
-            prompt[:20_000], markdown.repository_links(at.view.url, "main"), top=3
-        )
+        markdown.render(prompt[:20_000], markdown.repository_links(at.view.url, "main"), top=3)
         if isinstance(prompt, str)
         else ""
     )

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response
 from markupsafe import Markup
 
-from plait.errors import NotFound
 from plait.hub import Account
 from plait.web import markdown
 from plait.web.browse import Listed, listed
+from plait.web.session import Form
 from plait.web.visit import Visit, Visitor
 
 PAGE = 24
@@ -23,23 +22,24 @@ KINDS = ("model", "dataset", "space")
 def add(router: APIRouter) -> None:
     """Add the routes; they take every address of one part, so they come last."""
     router.add_api_route("/{ns}", show)
+    router.add_api_route("/{ns}/follow", follow, methods=["POST"])
 
 
 def show(visit: Visitor, ns: str, tab: str = "", cursor: str = "") -> Response:
     """Show an account."""
-    account = visit.hub.accounts.find(ns)
-    if account is None:
-        raise NotFound(f"There is nobody called {ns[:96]!a} here.")
-    hub, actor = visit.hub, visit.actor
-    counts = {
-        f"{kind}s": hub.repositories.count(actor, kind, namespace=account.name) for kind in KINDS
-    }
+    actor = visit.actor
+    seen = visit.hub.social.overview(actor, ns)
+    account = seen.account
+    counts = {f"{kind}s": seen.repositories.get(kind, 0) for kind in KINDS}
+    hidden = ["followers"]
     tabs = ["", *(f"{kind}s" for kind in KINDS), "collections"]
     if account.kind == "user":
         tabs.append("likes")
-    elif visit.may("namespace.read", account):
+        hidden.append("following")
+    elif seen.members is not None:
         tabs.append("members")
-    tab = tab if tab in tabs else ""
+        counts["members"] = seen.members
+    tab = tab if tab in (*tabs, *hidden) else ""
     values: dict[str, Any] = {
         "account": account,
         "about": _about(account),
@@ -54,24 +54,29 @@ def show(visit: Visitor, ns: str, tab: str = "", cursor: str = "") -> Response:
         "more": None,
         "own": actor.user_id == account.id,
         "runs": account.kind == "organization" and visit.may("namespace.admin", account),
-        "organizations": _organizations(visit, account),
-        "social": None,
+        "organizations": seen.organizations,
+        "social": {
+            "followers": seen.followers,
+            "following": seen.following,
+            "follows": seen.is_following,
+        },
     }
     values |= _content(visit, account, tab, cursor[:1000] or None)
     return visit.render("namespace.html", **values)
+
+
+def follow(visit: Visitor, ns: str, form: Form) -> Response:
+    """Follow an account, or follow it no more."""
+    visit.signed_in()
+    social = visit.hub.social
+    (social.follow if form.get("follow") == "yes" else social.unfollow)(visit.actor, ns)
+    return visit.go(f"/{visit.hub.accounts.get(ns).name}")
 
 
 def _about(account: Account) -> Markup | None:
     if not account.about.strip():
         return None
     return Markup(markdown.render(account.about, top=2))  # noqa: S704 - sanitised
-
-
-def _organizations(visit: Visit, account: Account) -> Sequence[Account]:
-    # Who belongs where is shown to those concerned, not to everyone who passes.
-    if account.kind != "user" or visit.actor.user_id != account.id:
-        return ()
-    return [found for found, _ in visit.hub.accounts.list_organizations(account)]
 
 
 def _content(visit: Visit, account: Account, tab: str, cursor: str | None) -> dict[str, Any]:
@@ -89,7 +94,14 @@ def _content(visit: Visit, account: Account, tab: str, cursor: str | None) -> di
         found = hub.collections.list(actor, owners=[account.name], limit=PAGE, cursor=cursor)
         return {"collections": found.items, **_more(visit, found.cursor)}
     if tab == "members":
-        return {"people": hub.accounts.members(account)}
+        members = hub.accounts.members(account, limit=PAGE * 4 + 1, after=(cursor or "")[:96])
+        shown = members[: PAGE * 4]
+        after = shown[-1][0].name if len(members) > len(shown) else None
+        return {"people": shown, **_more(visit, after)}
+    if tab in ("followers", "following"):
+        ask = hub.social.followers if tab == "followers" else hub.social.following
+        people = ask(actor, account.name, limit=PAGE * 4, cursor=cursor)
+        return {"people": [(one, "") for one in people.items], **_more(visit, people.cursor)}
     groups: list[tuple[str, list[Listed]]] = []
     for kind in KINDS:
         found_here = hub.repositories.list(actor, kind, namespace=account.name, limit=SHELF)

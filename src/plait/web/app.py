@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from functools import cache
 from hashlib import sha256
@@ -13,10 +14,11 @@ from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from plait.errors import PlaitError, TooManyRequests
+from plait.errors import Moved, PlaitError, TooManyRequests
 from plait.hub import Hub
 from plait.web import (
     access,
@@ -32,15 +34,18 @@ from plait.web import (
     lineage,
     new,
     organizations,
+    own,
     pulls,
     refs,
     repository_settings,
     signing,
+    system,
+    tokens,
     webhooks,
 )
 from plait.web import files as file_pages
-from plait.web.session import HEADERS, local_address
 from plait.web.here import GateClosed, Here
+from plait.web.session import HEADERS, local_address
 from plait.web.visit import Pages, SignInFirst, visit_of
 
 log = logging.getLogger("plait.web")
@@ -70,6 +75,8 @@ class PageRoute(APIRoute):
                 response = await handler(request)
             except SignInFirst as error:
                 response = await run_in_threadpool(_sign_in_first, request, error)
+            except Moved as error:
+                response = await run_in_threadpool(_moved, request, error)
             except GateClosed as error:
                 response = await run_in_threadpool(gate_page, error.at)
             except PlaitError as error:
@@ -98,6 +105,18 @@ def _sign_in_first(request: Request, error: SignInFirst) -> Response:
         return error_page(request, error.status, error.message)
     visit = visit_of(request)
     return visit.go(f"/login?{urlencode({'next': visit.here})}")
+
+
+def _moved(request: Request, error: Moved) -> Response:
+    """Lead from a repository's old name to its new one, whatever page of it was asked for."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    path = raw.partition(b"?")[0].decode("latin-1")
+    kept = rf"(?i)^(/(?:datasets/|spaces/)?){re.escape(error.old_name)}(?=/|\Z)"
+    target, changed = re.subn(kept, lambda found: f"{found[1]}{error.new_name}", path)
+    if not changed:
+        return error_page(request, 404, "")
+    query = request.url.query
+    return RedirectResponse(f"{target}?{query}" if query else target, 307, dict(HEADERS))
 
 
 def gate_page(at: Here) -> Response:
@@ -151,6 +170,9 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
     organizations.add(router)
     collections.add(router)
     webhooks.add(router)
+    own.add(router)
+    tokens.add(router)
+    system.add(router)
     for prefix in ("/datasets/{ns}/{name}", "/spaces/{ns}/{name}", "/{ns}/{name}"):
         file_pages.add(router, prefix)
         access.add(router, prefix)

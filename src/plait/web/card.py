@@ -106,7 +106,9 @@ def _facts(visit: Visit, kind: str, card: Mapping[str, Any]) -> list[dict[str, A
     for key in _FACTS:
         values = values_of(card, key)
         if values:
-            facts.append({"key": key, "items": [_fact(visit, kind, key, value) for value in values]})
+            facts.append(
+                {"key": key, "items": [_fact(visit, kind, key, value) for value in values]}
+            )
     return facts
 
 

@@ -21,7 +21,9 @@ from plait.web.visit import Visit, Visitor
 
 PAGE = 24
 KINDS = ("model", "dataset", "space", "collection", "paper")
-_PREFIX = re.compile(r"\A(?:https?://[^/]+)?/?(?:(models|datasets|spaces|collections|papers)/)?(.+)\Z")
+_PREFIX = re.compile(
+    r"\A(?:https?://[^/]+)?/?(?:(models|datasets|spaces|collections|papers)/)?(.+)\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,7 @@ def edit(visit: Visitor, ns: str, slug: str) -> Response:
         "visibility": "private" if collection.private else "public",
         "theme": collection.theme,
     }
-    return visit.render(
-        "edit_collection.html", found=found, form=form, themes=THEMES, problem=""
-    )
+    return visit.render("edit_collection.html", found=found, form=form, themes=THEMES, problem="")
 
 
 def save(visit: Visitor, ns: str, slug: str, form: Form) -> Response:

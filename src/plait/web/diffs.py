@@ -116,9 +116,9 @@ def _unquoted(name: str) -> str:
         return name
     data = re.sub(
         rb"\\([0-7]{3}|.)",
-        lambda m: bytes([int(m[1], 8)])
-        if len(m[1]) == 3
-        else {b"n": b"\n", b"t": b"\t"}.get(m[1], m[1]),
+        lambda m: (
+            bytes([int(m[1], 8)]) if len(m[1]) == 3 else {b"n": b"\n", b"t": b"\t"}.get(m[1], m[1])
+        ),
         name[1:-1].encode(),
     )
     return data.decode("utf-8", "replace")

@@ -249,9 +249,7 @@ def delete(at: InFiles, rest: str, form: Form) -> Response:
     """Delete a file."""
     revision, path, _ = _changing(at, rest)
     try:
-        return _commit(
-            at, revision, [Delete(path)], form, form.get("parent", ""), f"Delete {path}"
-        )
+        return _commit(at, revision, [Delete(path)], form, form.get("parent", ""), f"Delete {path}")
     except PlaitError as error:
         code = _again(error)
         return _page(

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from plait.hub import CommitInfo, TreeEntry
+from plait.hub import CommitInfo, TreeEntry, verdicts
+from plait.hub.database import FileScan
 from plait.hub.names import pull_number
 from plait.web.figures import size
 from plait.web.here import At, Here, InFiles
@@ -61,9 +62,7 @@ def tree(at: At, rest: str) -> Response:
         path=path,
         crumbs=crumbs(at, revision, path),
         latest=latest or git.commit_info(at.record, oid),
-        entries=[
-            _shown(at, revision, entry, changed.get(entry.path), labels) for entry in shown
-        ],
+        entries=[_shown(at, revision, entry, changed.get(entry.path), labels) for entry in shown],
         more=len(found) > len(shown),
         may_change=may_change(at, revision),
     )
@@ -88,10 +87,12 @@ def crumbs(at: Here, revision: str, path: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the hub knows of large files, by SHA-256."""
+    """What the hub knows of some files."""
 
-    xet: frozenset[str] = frozenset()
-    scans: Any = None
+    xet: Collection[str]
+    """SHA-256 of those that came over Xet."""
+    scans: Mapping[str, FileScan]
+    """By path."""
 
     def stored(self, entry: TreeEntry) -> str:
         """Say how a file is kept."""
@@ -101,12 +102,25 @@ class Labels:
 
     def scan(self, entry: TreeEntry) -> str:
         """Say what the scanners found."""
-        return self.scans.get(entry.etag, "") if self.scans else ""
+        found = self.scans.get(entry.path)
+        return found.verdict if found is not None else ""
+
+    def findings(self, entry: TreeEntry) -> Sequence[tuple[str, str]]:
+        """List what a file would import, and how safe that is."""
+        found = self.scans.get(entry.path)
+        listed = (found.findings or {}).get("imports", ()) if found is not None else ()
+        return [
+            (f"{item.get('module')}.{item.get('name')}"[:200], str(item.get("safety", ""))[:40])
+            for item in list(listed)[:50]
+            if isinstance(item, Mapping)
+        ]
 
 
 def file_labels(at: Here, entries: Sequence[TreeEntry]) -> Labels:
     """Look up what is known of some files, in a bounded number of queries."""
-    return Labels()
+    hub = at.visit.hub
+    large = [entry.lfs.sha256 for entry in entries if entry.lfs]
+    return Labels(hub.xet.hashes(at.record, large), verdicts.find(hub, entries))
 
 
 def _shown(
@@ -154,6 +168,7 @@ def blob(at: InFiles, rest: str, plain: str = "") -> Response:
         entry=entry,
         stored=labels.stored(entry),
         scan=labels.scan(entry),
+        findings=labels.findings(entry),
         command=f"hf download {at.view.full_name} '{path}'{kind}{at_revision}",
         plain=bool(plain),
         may_change=may_change(at, revision),

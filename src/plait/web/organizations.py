@@ -43,11 +43,7 @@ def administered(visit: Visit, name: str) -> Account:
     visit.signed_in()
     found = visit.hub.accounts.find(name)
     # Those who do not belong to it are not told that these pages are there.
-    if (
-        found is None
-        or found.kind != "organization"
-        or not visit.may("namespace.admin", found)
-    ):
+    if found is None or found.kind != "organization" or not visit.may("namespace.admin", found):
         raise NotFound(f"You administer no organisation named {name[:96]!a}.")
     return found
 
@@ -170,9 +166,7 @@ def _team(visit: Visit, organization: Account, name: str, **values: Any) -> Resp
         team=found,
         members=hub.teams.members(actor, found),
         everybody=[account.name for account, _ in hub.accounts.members(organization, limit=500)],
-        repositories=[
-            (repo.type, repo.full_name) for repo in hub.teams.repositories(actor, found)
-        ],
+        repositories=[(repo.type, repo.full_name) for repo in hub.teams.repositories(actor, found)],
         roles=ROLES,
         **values,
     )
@@ -221,6 +215,4 @@ def change_team(visit: Visitor, org: str, team: str, form: Form) -> Response:
 def audit(visit: Visitor, org: str) -> Response:
     """Show what concerned the organisation."""
     organization = administered(visit, org)
-    return organization_page(
-        visit, organization, "audit", **audit_values(visit, organization)
-    )
+    return organization_page(visit, organization, "audit", **audit_values(visit, organization))

@@ -60,7 +60,7 @@ def _known(key: str) -> list[dict[str, Any]]:
 
 def _ask_child(read: Read, size: int) -> dict[str, Any]:
     too_much = {"problem": TOO_MUCH}
-    child = subprocess.Popen(  # noqa: S603 - no shell, numbers for arguments
+    child = subprocess.Popen(
         [sys.executable, "-I", _CHILD, *map(str, (size, MOST_ROWS, MOST_COLUMNS))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

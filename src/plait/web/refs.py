@@ -45,7 +45,7 @@ def _do(at: Here, form: dict[str, str], done: str, act: Callable[[], object]) ->
     try:
         act()
     except PlaitError as error:
-        if error.status >= 500 or error.status == 404 and error.code == "RepoNotFound":
+        if error.status >= 500 or (error.status == 404 and error.code == "RepoNotFound"):
             raise
         return _page(at, error.message, form, error.status)
     return at.visit.go(f"{at.view.url}/refs", done)
@@ -66,9 +66,7 @@ def create_branch(at: At, form: Form) -> Response:
 def delete_branch(at: At, form: Form) -> Response:
     """Remove a branch."""
     references, name = at.visit.hub.references, form.get("name", "")
-    return _do(
-        at, {}, "deleted", lambda: references.delete_branch(at.visit.actor, at.record, name)
-    )
+    return _do(at, {}, "deleted", lambda: references.delete_branch(at.visit.actor, at.record, name))
 
 
 def create_tag(at: At, form: Form) -> Response:

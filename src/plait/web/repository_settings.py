@@ -67,7 +67,8 @@ def _teams(at: Here) -> list[tuple[int, str]]:
     if at.record.namespace.kind != "organization":
         return []
     return [
-        (team.id, team.name) for team in at.visit.hub.teams.list(at.visit.actor, at.record.namespace)
+        (team.id, team.name)
+        for team in at.visit.hub.teams.list(at.visit.actor, at.record.namespace)
     ]
 
 

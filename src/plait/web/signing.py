@@ -26,9 +26,7 @@ def show(visit: Visitor, next: str = "/") -> Response:
     return _form(visit, local_address(next))
 
 
-def _form(
-    visit: Visit, target: str, *, name: str = "", code: int = 200, **values: str
-) -> Response:
+def _form(visit: Visit, target: str, *, name: str = "", code: int = 200, **values: str) -> Response:
     shown = {"problem": "", "wrong": "", **values}
     return visit.render("login.html", code=code, next=target, name=name, **shown)
 
@@ -92,7 +90,5 @@ def use_link(visit: Visitor, form: Form) -> Response:
             raise BadInput(visit.t("password.differ"))
         actor = visit.hub.accounts.use_secret(secret, password, visit.address)
     except (BadInput, Unauthorized) as error:
-        return visit.render(
-            "setup.html", code=error.status, secret=secret, problem=error.message
-        )
+        return visit.render("setup.html", code=error.status, secret=secret, problem=error.message)
     return enter(visit, actor, "/", "welcome")

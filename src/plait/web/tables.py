@@ -112,9 +112,7 @@ def _read_separated(text: str, separator: str, *, whole: bool) -> Table:
     width = max(len(row) for row in found)
     head = [*found[0], *[""] * (width - len(found[0]))]
     rows: list[list[Any]] = [[_number(value) for value in row] for row in found[1:]]
-    return table(
-        head, [row + [""] * (width - len(row)) for row in rows], cut=not whole
-    )
+    return table(head, [row + [""] * (width - len(row)) for row in rows], cut=not whole)
 
 
 def _number(value: str) -> Any:

@@ -154,9 +154,7 @@ def save(visit: Visitor, id: str, form: Form) -> Response:
 def switch(visit: Visitor, id: str, form: Form) -> Response:
     """Stop or resume a webhook."""
     visit.signed_in()
-    fresh = visit.hub.webhooks.set_disabled(
-        visit.actor, id[:40], form.get("disabled") == "yes"
-    )
+    fresh = visit.hub.webhooks.set_disabled(visit.actor, id[:40], form.get("disabled") == "yes")
     return visit.go(f"/settings/webhooks/{fresh.public_id}", "saved")
 
 

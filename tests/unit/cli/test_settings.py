@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from plait.cli.main import app
-from plait.cli.settings import as_table, masked
-from plait.settings import describe
+from plait.cli.settings import as_table
+from plait.settings import describe, masked
 
 OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
 BEGIN, END = "<!-- settings: begin -->\n", "\n<!-- settings: end -->"
