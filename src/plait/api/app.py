@@ -35,6 +35,7 @@ from plait.api import (
     tokens,
     tree,
     unsupported,
+    usage,
     users,
     webhooks,
     whoami,
@@ -105,6 +106,7 @@ def create_api(hub: Hub) -> FastAPI:
         collections,
         webhooks,
         users,
+        usage,
         resolve,
         raw,
     ):

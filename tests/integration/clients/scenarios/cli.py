@@ -108,7 +108,7 @@ else:
     hf("collections", "delete", slug)
     hf("webhooks", "create", "--url", "https://hooks.example.org/x", "--watch", f"dataset:{repo}")
     hook = next(iter(api.list_webhooks()))
-    assert hook.id in hf("webhooks", "list")
+    assert hook.id in hf("webhooks", "list", "-q")
     hf("webhooks", "disable", hook.id)
     hf("cache", "verify", repo, TYPE, "dataset")
     hf(

@@ -109,5 +109,5 @@ if has("snapshot_download(dry_run)"):
     assert sum(item.file_size for item in plan) > len(data)
 if has("resolve_revision"):
     found = api.resolve_revision(repo, revision="main", **TYPE)
-    assert api.dataset_info(repo).sha in str(found)
+    assert (str(found), found.resolved) == ("main", api.dataset_info(repo).sha)
 done()

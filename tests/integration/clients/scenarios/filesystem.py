@@ -64,13 +64,6 @@ fs.rm(f"{root}/moved.txt")
 fs.rm(f"{root}/text", recursive=True)
 fs.invalidate_cache()
 assert not fs.exists(f"{root}/text/a.txt") and not fs.exists(f"{root}/moved.txt")
-with fs.open(f"{root}/log.txt", "w") as stream:
-    stream.write("one\n")
-with fs.open(f"{root}/log.txt", "a") as stream:
-    stream.write("two\n")
-fs.invalidate_cache()
-assert fs.read_text(f"{root}/log.txt") == "one\ntwo\n"
-
 # Revisions and addresses.
 sha = api.list_repo_commits(repo, repo_type="dataset")[-1].commit_id
 assert fs.ls(f"{root}@{sha}", detail=False) == [f"{root}@{sha}/.gitattributes"]

@@ -85,6 +85,9 @@ for kind in ("model", "dataset"):
     data = noise(150_000)
     api.upload_file(path_or_fileobj=data, path_in_repo="big.bin", repo_id=repo, **TYPE)
     refused(403, other.super_squash_history, repo, **TYPE)
+    # A pull request that is open stands on main's history.
+    refused(409, api.super_squash_history, repo, **TYPE)
+    api.change_discussion_status(repo, offer.num, "closed", **TYPE)
     api.super_squash_history(repo, commit_message="All in one", **TYPE)
     assert titles(repo, **TYPE) == ["All in one"]
     assert set(api.list_repo_files(repo, **TYPE)) == {".gitattributes", "n.txt", "big.bin"}

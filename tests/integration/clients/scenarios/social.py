@@ -31,9 +31,11 @@ assert api.list_liked_repos(ME).models == [secret]
 seen = other.get_user_overview(ME)
 assert (seen.username, seen.num_models, seen.num_datasets) == (ME, 1, 1), seen
 assert api.get_user_overview(ME).num_models == 2
-assert seen.fullname and [org.name for org in seen.orgs] == [ORGANIZATION]
+assert seen.fullname and seen.orgs == []  # who belongs where is for those who belong there
+assert [org.name for org in api.get_user_overview(ME).orgs] == [ORGANIZATION]
 refused(404, api.get_user_overview, "no-such-user")
-organization = other.get_organization_overview(ORGANIZATION)
+assert other.get_organization_overview(ORGANIZATION).num_users is None
+organization = api.get_organization_overview(ORGANIZATION)
 assert (organization.name, organization.num_users) == (ORGANIZATION, 1)
 assert [user.username for user in api.list_organization_members(ORGANIZATION)] == [ME]
 assert list(api.list_user_followers(ME)) == [] and list(api.list_user_following(ME)) == []
