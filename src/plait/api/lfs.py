@@ -75,7 +75,7 @@ def _permitted(hub: HubOf, permit: str, request: Request) -> _Permit:
     if repo is None:
         raise RepositoryNotFound("The repository is gone.")
     hub.repositories.require(
-        actor, repo, "repo.propose" if request.method == "PUT" else "repo.read"
+        actor, repo, "repo.propose" if request.method == "PUT" else "repo.files"
     )
     return _Permit(repo, claims["sha256"], claims["size"])
 
@@ -121,7 +121,7 @@ def check_of_model(
 
 def _batch(hub: Hub, actor: Actor, kind: str, full_name: str, body: _Batch) -> JSONResponse:
     upload = body.operation == "upload"
-    repo = hub.repositories.get(actor, kind, full_name, "repo.propose" if upload else "repo.read")
+    repo = hub.repositories.get(actor, kind, full_name, "repo.propose" if upload else "repo.files")
     if body.hash_algo != "sha256":
         raise BadInput("Large files are named by their sha256 here.")
     for thing in body.objects:

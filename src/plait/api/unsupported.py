@@ -99,6 +99,7 @@ for _part, _thing in RUNNING.items():
 @rest.get("/api/{kind:type}/{name}")
 @rest.get("/api/{kind:type}/{name}/revision/{path:path}")
 @rest.get("/api/{kind:type}/{name}/tree/{path:path}")
+@rest.api_route("/api/{kind:type}/{name}/like", methods=["POST", "DELETE"])
 @rest.head("/{name}/resolve/{path:path}")
 @rest.get("/{name}/resolve/{path:path}")
 def without_namespace(request: Request, actor: Caller, name: str) -> JSONResponse:
