@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pygit2
 from pygit2.enums import ObjectType
 
-from plait import __version__
 from plait.errors import BadInput, Conflict, PlaitError, TooLarge
 from plait.hub import gitcommand
 from plait.hub.database import Discussion, Repository
@@ -33,8 +32,7 @@ MAX_NOTED = 50
 _MAX_LINE = 1000
 _NONE = "0" * 40
 _CAPABILITIES = (
-    "report-status delete-refs side-band-64k quiet atomic ofs-delta object-format=sha1 "
-    f"agent=plait/{__version__}"
+    "report-status delete-refs side-band-64k quiet atomic ofs-delta object-format=sha1 agent=plait"
 )
 
 
