@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.options import Json, print_json
+from plait.errors import BadInput
 
 
 def fuse(
@@ -24,9 +26,13 @@ def fuse(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the folder when it exists.")
     ] = False,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(help="Most bytes in one file of weights, such as 5GB; default: one file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fuse models: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties, passthrough.
+    """Fuse models by a recipe: average them, or add up their changes from a base.
 
     Models are folders or repository ids (taken from the hub that HF_ENDPOINT names). Streams:
     memory stays near the largest tensor. An interrupted run resumes where it stopped.
@@ -46,10 +52,25 @@ def fuse(
         def show(state: FusionProgress) -> None:
             bar.update(row, description=state.stage, completed=state.done, total=state.total)
 
-        result = run(recipe, out, threads=threads, overwrite=overwrite, progress=show)
+        result = run(
+            recipe,
+            out,
+            threads=threads,
+            overwrite=overwrite,
+            progress=show,
+            out_shard_size=_bytes(shard_size) if shard_size else None,
+        )
     if as_json:
         print_json(asdict(result))
         return
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")
+
+
+def _bytes(text: str) -> int:
+    """Return the number of bytes of a text such as 500MB or 5GB (powers of a thousand)."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if not found or float(found.group(1)) <= 0:
+        raise BadInput(f"--shard-size must be a size such as 500MB or 5GB, not '{text[:40]}'.")
+    return int(float(found.group(1)) * 1000 ** " KMGT".index(found.group(2).upper() or " "))

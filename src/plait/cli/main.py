@@ -12,6 +12,7 @@ from plait import __version__
 from plait.cli import (
     accounts,
     audit,
+    check,
     demo,
     evaluate,
     fuse,
@@ -63,6 +64,7 @@ app.add_typer(tokens.token, name="token")
 app.add_typer(teams.team, name="team")
 app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
+app.command("check")(check.check)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
 app.command("gc")(maintenance.gc)

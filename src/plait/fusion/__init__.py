@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from plait.fusion.check import CheckReport, check_recipe
 from plait.fusion.checkpoints import ModelSummary, check_model
 from plait.fusion.compare import compare_layers
 from plait.fusion.run import FusionResult, Progress, canonical_order, fuse, fused_tensors
 
 __all__ = [
+    "CheckReport",
     "FusionResult",
     "ModelSummary",
     "Progress",
     "canonical_order",
     "check_model",
+    "check_recipe",
     "compare_layers",
     "fuse",
     "fused_tensors",
