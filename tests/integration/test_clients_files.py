@@ -140,7 +140,7 @@ def test_upload_folder_as_pull_request(alice: Person, bob: Person, tmp_path: Pat
     assert "config.json" in bob.api.list_repo_files(repo, revision="refs/pr/1")
     assert "config.json" not in bob.api.list_repo_files(repo)
     assert [f.path for f in bob.api.get_paths_info(repo, ["config.json"], revision="refs/pr/1")]
-    with pytest.raises(HfHubHTTPError, match="may not change"):
+    with pytest.raises(HfHubHTTPError, match="may not do this"):
         bob.api.upload_folder(folder_path=tmp_path, repo_id=repo)
 
 
