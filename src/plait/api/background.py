@@ -31,10 +31,12 @@ class Background:
     def start(self) -> None:
         """Begin."""
         # Loaded here: a server that leaves this to others needs none of it.
+        from plait.hub.scanning import scan_waiting
         from plait.hub.webhooks.delivery import deliver_due, forget_old
 
         works: list[tuple[str, Callable[[Hub], Any], Callable[[Hub], Any] | None]] = [
             ("webhooks", deliver_due, forget_old),
+            ("scans", scan_waiting, None),
         ]
         for name, often, seldom in works:
             thread = threading.Thread(

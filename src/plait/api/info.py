@@ -7,19 +7,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 
 from plait.api.context import Caller, HubOf, Readable
 from plait.api.properties import DETAILS, Teller, Told, check_expand
 from plait.api.routing import FilePath, Revision
+from plait.api.security import repository_status
 from plait.errors import BadInput, EntryNotFound, TooLarge
 from plait.hub import Actor, Hub, facts
-from plait.hub.database import FileScan, Repository
+from plait.hub.database import Repository
 from plait.hub.headers import MAX_TENSORS
 
 router = APIRouter(tags=["repositories"])
-
-MAX_ISSUES = 1000
 
 Expand = Annotated[list[str] | None, Query(description="Only these properties.")]
 Blobs = Annotated[bool, Query(description="With sizes and ids of the files.")]
@@ -112,26 +110,5 @@ def _describe(
     if not expanded and "model-index" not in row and repo.type == "model":
         row["model-index"] = None
     if security:
-        row["securityRepoStatus"] = _security(hub, repo, oid)
+        row["securityRepoStatus"] = repository_status(hub.scans.of_revision(actor, repo, oid))
     return JSONResponse(row)
-
-
-def _security(hub: Hub, repo: Repository, oid: str) -> dict[str, Any]:
-    """What the scanners said of a revision's files that can carry code."""
-    entries = [e for e in hub.git.tree(repo, oid, recursive=True) if e.type == "file"]
-    paths = {e.lfs.sha256 if e.lfs else f"git:{e.oid}": e.path for e in entries}
-    keys = list(paths)
-    verdicts: dict[str, str] = {}
-    with hub.session() as session:
-        for start in range(0, len(keys), 500):
-            query = select(FileScan.content, FileScan.verdict).where(
-                FileScan.content.in_(keys[start : start + 500])
-            )
-            verdicts.update((row.content, row.verdict) for row in session.execute(query))
-    bad = [
-        {"path": paths[key], "level": verdict}
-        for key, verdict in verdicts.items()
-        if verdict in ("unsafe", "suspicious")
-    ]
-    waiting = any(verdict in ("queued", "scanning") for verdict in verdicts.values())
-    return {"scansDone": not waiting, "filesWithIssues": bad[:MAX_ISSUES]}

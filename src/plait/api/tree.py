@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 
 from plait.api.context import HubOf, Readable
 from plait.api.routing import FilePath, Revision
+from plait.api.security import file_status
 from plait.api.wire import page, position, tree_entry
 from plait.errors import BadInput, TooLarge
 from plait.hub import Hub, TreeEntry
-from plait.hub.database import FileScan, Repository
+from plait.hub.database import Repository
 
 router = APIRouter(tags=["files"])
 
@@ -135,50 +135,13 @@ def _rows(
     paths = [entry.path for entry in entries]
     last = hub.git.last_commits(repo, oid, paths) if expand else {}
     hashes = hub.xet.hashes(repo, [entry.lfs.sha256 for entry in entries if entry.lfs])
-    verdicts = file_verdicts(hub, entries) if expand else {}
+    scans = hub.scans.verdicts(entries) if expand else {}
     return [
         tree_entry(
             entry,
             last.get(entry.path),
             xet_hash=hashes.get(entry.lfs.sha256) if entry.lfs else None,
-            security=verdicts.get(entry.path),
+            security=file_status(scans[entry.path]) if entry.path in scans else None,
         )
         for entry in entries
     ]
-
-
-def file_verdicts(hub: Hub, entries: list[TreeEntry]) -> dict[str, dict[str, Any]]:
-    """What the scanners said of the files that can carry code, by path."""
-    contents = {
-        entry.path: f"git:{entry.oid}" if entry.lfs is None else entry.lfs.sha256
-        for entry in entries
-        if entry.type == "file"
-    }
-    found: dict[str, dict[str, Any]] = {}
-    names = sorted(set(contents.values()))
-    with hub.session() as session:
-        for start in range(0, len(names), 500):
-            scans = session.scalars(
-                select(FileScan).where(FileScan.content.in_(names[start : start + 500]))
-            )
-            for scan in scans:
-                found[scan.content] = _verdict(scan)
-    return {path: found[content] for path, content in contents.items() if content in found}
-
-
-def _verdict(scan: FileScan) -> dict[str, Any]:
-    level = {"failed": "error", "scanning": "queued"}.get(scan.verdict, scan.verdict)
-    imports = scan.findings.get("imports", []) if isinstance(scan.findings, dict) else []
-    return {
-        "status": level,
-        # Plait runs no virus scanner.
-        "avScan": None,
-        "pickleImportScan": {
-            "highestSafetyLevel": level,
-            "imports": [
-                {"path": f"{i.get('module')}.{i.get('name')}", "safety": i.get("safety")}
-                for i in imports
-                if isinstance(i, dict)
-            ],
-        },
-    }

@@ -38,6 +38,7 @@ from plait.hub.migrations import upgrade
 from plait.hub.popularity import Popularity
 from plait.hub.references import References
 from plait.hub.repositories import Repositories
+from plait.hub.scanning import Scans
 from plait.hub.social import Social
 from plait.hub.storage import open_store
 from plait.hub.teams import Teams
@@ -90,6 +91,8 @@ class Hub:
         self.social = Social(self)
         self.webhooks = Webhooks(self)
         self.events.listeners.append(Outbox(settings))
+        self.scans = Scans(self)
+        self.events.listeners.append(self.scans.hear)
 
     @cached_property
     def xet(self) -> XetService:
