@@ -125,6 +125,8 @@ class Settings:
     spread over ten hours."""
     webhook_patience: int = 3 * 24 * 3600
     """A webhook that has only failed for this long is disabled."""
+    processes: int = 1
+    """Server processes of `plait serve` that share its address, to use several cores."""
     workers: int = 1
     """Worker processes that `plait serve` starts; 0 means that another machine runs them."""
 
@@ -239,3 +241,8 @@ def _is_text(node: ast.stmt) -> TypeGuard[Any]:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the ``PLAIT_*`` variables that another process reads the same settings from."""
+    return {f"PLAIT_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}

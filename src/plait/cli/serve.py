@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from plait.hub import Hub
+    from plait.settings import Settings
+
+
+_OPTIONS: dict[str, Any] = {
+    "log_level": "warning",
+    "access_log": False,
+    "timeout_graceful_shutdown": 5,
+    # Addresses are read by ``plait.callers``, from the proxies that the settings name.
+    "proxy_headers": False,
+}
 
 
 def build_app(hub: Hub) -> FastAPI:
@@ -83,43 +94,76 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes for jobs; 0 starts none.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Server processes that share the address, to use several cores."),
+    ] = None,
 ) -> None:
     """Serve a hub: repositories, pull requests and pages, with a worker for long jobs.
 
     Clients need nothing but HF_ENDPOINT=http://HOST:PORT and HF_TOKEN. Everything is kept in
     the folder; Ctrl-C stops it.
     """
-    import uvicorn
-
     from plait.collaboration.supervise import WorkerSupervisor
     from plait.hub import Hub
     from plait.settings import load_settings
 
     settings = load_settings(
-        directory, host=host, port=port, public_url=public_url, workers=workers
+        directory,
+        host=host,
+        port=port,
+        public_url=public_url,
+        workers=workers,
+        processes=processes,
     )
+    if settings.processes < 1:
+        raise BadInput("PLAIT_PROCESSES must be 1 or more.")
     listener = listen(settings.host, settings.port)
     settings = settings.with_address(settings.host, listener.getsockname()[1])
     hub = Hub.open(settings)
     supervisor = WorkerSupervisor(settings) if settings.workers else None
     try:
-        config = uvicorn.Config(
-            build_app(hub),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=5,
-            # Addresses are read by ``plait.callers``, from the proxies that the settings name.
-            proxy_headers=False,
-        )
         if supervisor:
             supervisor.start()
         print(f"Plait serves {settings.dir} at {settings.url}", file=sys.stderr)
         _welcome(hub)
         print(f"  export HF_ENDPOINT={settings.url}", file=sys.stderr, flush=True)
-        # uvicorn ends its requests, then raises the signal anew: workers are to be ended too.
-        signal.signal(signal.SIGTERM, _leave)
-        uvicorn.Server(config).run(sockets=[listener])
+        if settings.processes == 1:
+            _run_one(hub, listener)
+        else:
+            _run_several(settings, listener)
     finally:
         if supervisor:
             supervisor.stop()
         hub.close()
+
+
+def _run_one(hub: Hub, listener: socket.socket) -> None:
+    import uvicorn
+
+    # uvicorn ends its requests, then raises the signal anew: workers are to be ended too.
+    signal.signal(signal.SIGTERM, _leave)
+    uvicorn.Server(uvicorn.Config(build_app(hub), **_OPTIONS)).run(sockets=[listener])
+
+
+def _run_several(settings: Settings, listener: socket.socket) -> None:
+    """Let processes answer that share the address; one that dies is replaced."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    from plait.settings import variables
+
+    # The processes are started afresh and read their settings where every command does.
+    os.environ.update(variables(settings))
+    config = uvicorn.Config(
+        "plait.cli.serve:application", factory=True, workers=settings.processes, **_OPTIONS
+    )
+    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+
+
+def application() -> FastAPI:
+    """Make the application of one of several server processes, from its environment."""
+    from plait.hub import Hub
+    from plait.settings import load_settings
+
+    return build_app(Hub.open(load_settings(os.environ["PLAIT_DIR"])))

@@ -111,9 +111,8 @@ else:
     assert hook.id in hf("webhooks", "list", "-q")
     hf("webhooks", "disable", hook.id)
     hf("cache", "verify", repo, TYPE, "dataset")
-    hf(
-        "repos", "delete", f"{ME}/tool-moved", TYPE, "dataset", "-y"
-    ) if VERSION != "hf-1.19" else hf("repos", "delete", f"{ME}/tool-moved", TYPE, "dataset")
+    hf("repos", "delete", f"{ME}/tool-moved", TYPE, "dataset", "-y")
+    assert not api.repo_exists(f"{ME}/tool-moved", repo_type="dataset")
 assert not api.file_exists(repo, "again.txt", repo_type="dataset")
 hf("env")
 done()
