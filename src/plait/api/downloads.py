@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
+import anyio.to_thread
 from fastapi import Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from plait.errors import RangeNotSatisfiable
+from plait.errors import NotFound, RangeNotSatisfiable
 from plait.hub import Hub
+
+FILE_EXTENSION = "plait.response.file"
+"""A message by which a server sends a part of an open file itself."""
+_PIECE = 2**20
+_OF_THE_FILE: tuple[str, ...] = ("Content-Type", "Content-Disposition")
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "application/json"}
@@ -92,12 +99,85 @@ def send_bytes(request: Request, data: bytes, headers: dict[str, str]) -> Respon
 def send_blob(
     request: Request, hub: Hub, sha256: str, size: int, headers: dict[str, str] | None = None
 ) -> Response:
-    """Send a blob, or the part of it that is asked for, in pieces of a megabyte."""
-    part, status, headers = _part(request, size, headers or file_headers(sha256))
+    """Send a blob, or the part of it that is asked for.
+
+    A large one comes from the store itself by a redirect, if the store signs addresses; a file of
+    this machine from nginx, if it is in front; all else in pieces of a megabyte.
+    """
+    headers = headers or file_headers(sha256)
+    if request.method == "GET":
+        url = blob_url(hub, sha256, size, headers)
+        if url is not None:
+            kept = {k: v for k, v in headers.items() if k not in ("Content-Type", "ETag")}
+            return RedirectResponse(url, 302, {**kept, "Cache-Control": "no-store"})
+    part, status, answer = _part(request, size, headers)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
-    pieces: Iterator[bytes] = hub.blobs.read_range(sha256, part.start, part.stop)
-    return StreamingResponse(pieces, status, headers)
+        return Response(status_code=status, headers=answer)
+    path = hub.blobs.local_path(sha256)
+    if path is not None and hub.settings.accel_redirect:
+        # nginx reads the Range header itself.
+        inner = f"{hub.settings.accel_redirect.rstrip('/')}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+        return Response(headers={**headers, "X-Accel-Redirect": inner})
+    if path is not None and size:
+        return StoredFileResponse(path, part, status, answer)
+    pieces = hub.blobs.read_range(sha256, part.start, part.stop)
+    return StreamingResponse(pieces, status, answer)
+
+
+def blob_url(hub: Hub, sha256: str, size: int, headers: dict[str, str]) -> str | None:
+    """Return a signed address of a flat blob in the store, where downloads go to it."""
+    least = hub.settings.redirect_downloads
+    if least < 0 or size < least:
+        return None
+    shown = {name: headers[name] for name in _OF_THE_FILE if name in headers}
+    return hub.blobs.signed_url(sha256, hub.settings.download_ttl, shown)
+
+
+class StoredFileResponse(Response):
+    """A part of a file of this machine.
+
+    Handed to the server where it can send files itself (:data:`FILE_EXTENSION`), else read in
+    large pieces.
+    """
+
+    def __init__(self, path: Path, part: Range, status: int, headers: dict[str, str]) -> None:
+        super().__init__(status_code=status, headers=headers)
+        self._path = path
+        self._range = part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        try:
+            stream = await anyio.to_thread.run_sync(self._path.open, "rb")
+        except FileNotFoundError:
+            raise NotFound("The file is gone. Look it up again.") from None
+        try:
+            await send(start)
+            if FILE_EXTENSION in scope.get("extensions", {}):
+                await send(
+                    {
+                        "type": FILE_EXTENSION,
+                        "file": stream,
+                        "offset": self._range.start,
+                        "count": self._range.stop - self._range.start,
+                    }
+                )
+                return
+            stream.seek(self._range.start)
+            left = self._range.stop - self._range.start
+            while left > 0:
+                data = await anyio.to_thread.run_sync(stream.read, min(left, _PIECE))
+                if not data:
+                    raise NotFound("The file is shorter than it should be. Run `plait fsck`.")
+                left -= len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": left > 0})
+        finally:
+            stream.close()
 
 
 def _part(

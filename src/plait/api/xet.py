@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Xet uploads, which every current client uses for large files and cannot be asked not to."""
+"""Xet, by which every current client uploads large files and reads them back.
+
+A token to write is for one repository, ref and user; a token to read for one repository, commit
+and user. Both end soon, and what their user may do is looked up anew at every request. Whoever may
+read a file is told which parts of which xorbs it is made of; each part has a signed address that
+opens these bytes of that xorb, for some time, and nothing beside them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +13,24 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from plait.api.bodies import Body, consume
-from plait.api.context import HubOf, Readable, User, actor_of, bearer, claims_of
+from plait.api.context import Caller, HubOf, Readable, User, actor_of, bearer, claims_of
+from plait.api.downloads import wanted_range
 from plait.api.routing import Revision
 from plait.api.signing import sign, verify
-from plait.errors import RepositoryNotFound
-from plait.hub import Actor
+from plait.errors import Forbidden, NotFound, RepositoryNotFound
+from plait.hub import Actor, Hub
 from plait.hub.database import Repository
+from plait.hub.xet.reconstruction import Reconstruction, reconstruct
 from plait.hub.xet.shard import MAX_SHARD
 
 router = APIRouter(tags=["uploads"])
 
 _PURPOSE = "xet-write"
+_READ = "xet-read"
+_FETCH = "xet-fetch"
 
 
 @router.get("/api/{kind:type}/{namespace}/{name}/xet-write-token/{revision}")
@@ -28,10 +38,24 @@ def write_token(
     hub: HubOf, user: User, repo: Readable, revision: Revision, create_pr: bool = False
 ) -> JSONResponse:
     """Give a short-lived token for uploading to this repository."""
+    # For a pull request to come, clients say "None": only the commit names the branch.
+    revision = "main" if create_pr else revision
     hub.commits.may_commit(user, repo, revision, create_pr)
     claims = {**claims_of(user), "repo": repo.id, "ref": revision}
-    token, end = sign(hub.secret, _PURPOSE, claims, hub.settings.upload_token_ttl)
-    address = f"{hub.settings.url}/v1/xet/{hub.xet.realm(user)}"
+    return _token(hub, user, _PURPOSE, claims)
+
+
+@router.get("/api/{kind:type}/{namespace}/{name}/xet-read-token/{revision}")
+def read_token(hub: HubOf, actor: Caller, repo: Readable, revision: Revision) -> JSONResponse:
+    """Give a short-lived token for reading this repository's large files at a revision."""
+    hub.repositories.require(actor, repo, "repo.files")
+    commit = hub.git.resolve(repo, revision)
+    return _token(hub, actor, _READ, {**claims_of(actor), "repo": repo.id, "commit": commit})
+
+
+def _token(hub: Hub, actor: Actor, purpose: str, claims: dict[str, Any]) -> JSONResponse:
+    token, end = sign(hub.secret, purpose, claims, hub.settings.upload_token_ttl)
+    address = f"{hub.settings.url}/v1/xet/{hub.xet.realm(actor)}"
     return JSONResponse(
         {"accessToken": token, "exp": end, "casUrl": address},
         headers={
@@ -86,3 +110,83 @@ async def add_shard(request: Request, hub: HubOf, upload: Upload, realm: str) ->
 
     await consume(request, MAX_SHARD, "A shard", work)
     return {"result": 1}
+
+
+@router.get("/v1/xet/{realm}/v1/reconstructions/{digest}")
+def reconstruction(request: Request, hub: HubOf, realm: str, digest: str) -> JSONResponse:
+    """Say which parts of which xorbs make a file, or a range of its bytes."""
+    claims = verify(hub.secret, _READ, bearer(request))
+    actor = actor_of(hub, claims)
+    request.state.actor = actor
+    repo = hub.repositories.by_id(claims["repo"])
+    if repo is None:
+        raise RepositoryNotFound("The repository of this token is gone.")
+    hub.repositories.require(actor, repo, "repo.files")
+    blob, terms = hub.xet.find(repo, claims["commit"], digest)
+    part = wanted_range(request.headers.get("range"), blob.size)
+    start, stop = (part.start, part.stop) if part else (0, blob.size)
+    found = reconstruct(terms, hub.xet.store.index, start, stop)
+    return JSONResponse(_described(hub, repo, found), headers={"Cache-Control": "no-store"})
+
+
+def _described(hub: Hub, repo: Repository, found: Reconstruction) -> dict[str, Any]:
+    return {
+        "offset_into_first_range": found.offset,
+        "terms": [
+            {
+                "hash": piece.xorb,
+                "range": {"start": piece.start, "end": piece.stop},
+                "unpacked_length": piece.size,
+            }
+            for piece in found.pieces
+        ],
+        "fetch_info": {
+            xorb: [
+                {
+                    "range": {"start": run.start, "end": run.stop},
+                    "url": _fetch_url(hub, repo, xorb, run.first, run.end),
+                    "url_range": {"start": run.first, "end": run.end - 1},
+                }
+                for run in runs
+            ]
+            for xorb, runs in found.runs.items()
+        },
+    }
+
+
+def _fetch_url(hub: Hub, repo: Repository, xorb: str, first: int, end: int) -> str:
+    seconds = hub.settings.download_ttl
+    if hub.settings.redirect_downloads >= 0:
+        url = hub.xet.store.signed_url(xorb, seconds, (first, end))
+        if url is not None:
+            return url
+    claims = {"repo": repo.id, "xorb": xorb, "first": first, "end": end}
+    permit, _ = sign(hub.secret, _FETCH, claims, seconds)
+    return f"{hub.settings.url}/v1/xet/fetch/{permit}"
+
+
+@router.get("/v1/xet/fetch/{permit}")
+def fetch(request: Request, hub: HubOf, permit: str) -> Response:
+    """Send those bytes of a xorb that the address is signed for."""
+    claims = verify(hub.secret, _FETCH, permit)
+    first, end = claims["first"], claims["end"]
+    header = request.headers.get("range")
+    part = wanted_range(header, end) if header else None
+    start, stop = (part.start, part.stop) if part else (first, end)
+    if start < first:
+        raise Forbidden(f"This address is for the bytes {first}-{end - 1} alone.")
+    if hub.repositories.by_id(claims["repo"]) is None:
+        raise RepositoryNotFound("The repository of this file is gone.")
+    try:
+        pieces = hub.xet.store.read_bytes(claims["xorb"], start, stop)
+    except FileNotFoundError:
+        raise NotFound("The bytes are gone. Look the file up again.") from None
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(stop - start),
+        "Content-Range": f"bytes {start}-{stop - 1}/*",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=3600",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(pieces, 206, headers)

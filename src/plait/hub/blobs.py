@@ -1,86 +1,129 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Large files by SHA-256: whole or not there."""
+"""Large files by SHA-256: whole or not there.
+
+A blob is a row (`Blob`) and its bytes: one object of the store, or a list of chunks of Xet xorbs
+(`XetFile`). **The row is the truth.** Storing and collecting garbage may race, in several
+processes, on any store and either database; this is how they keep apart, for blobs and for xorbs:
+
+* `touched_at` is the mark. Whoever is about to refer to a blob runs ``UPDATE … SET touched_at``
+  first (`BlobStore.touch`). No row changed: it is not there, upload it. Else it stays for the
+  grace period, in which the reference becomes visible.
+* Who stores bytes puts the object under its final name first. Then, in one transaction that holds
+  the name (`lock_name`), the object is looked for and the row written; if the object is gone,
+  the row is not written and the bytes are put again.
+* `plait gc` takes two transactions. The first holds the name and the row, looks at ``touched_at``
+  again, and removes the row. The second holds the name, and removes the object only if there is
+  no row. A crash between them leaves an object without a row, never a row without bytes.
+* An object without a row is removed in the same way, once it is older than the grace period.
+"""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
+from datetime import datetime
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from plait.errors import BadInput, NotFound, RangeNotSatisfiable, StorageFull, TooLarge
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from plait.errors import (
+    BadInput,
+    NotFound,
+    PlaitError,
+    RangeNotSatisfiable,
+    StoreUnavailable,
+    TooLarge,
+)
+from plait.hub.database import Blob, BlobGrant, XetFile, lock_name, now
 from plait.hub.pointers import is_sha256
+from plait.hub.storage.base import (
+    CHUNK,
+    StoredObject,
+    object_name,
+    storage_errors,
+    storage_full,
+)
+from plait.hub.storage.disk import sync_folder
 
-CHUNK = 2**20
+if TYPE_CHECKING:
+    from plait.hub.facade import Hub
 
+__all__ = ["CHUNK", "BlobStore", "storage_errors", "storage_full", "sync_folder"]
 
-def storage_full(what: str) -> StorageFull:
-    """Return the error for a disk without room for ``what``."""
-    return StorageFull(
-        f"There is no room left to store {what}. Free space on the hub's disk "
-        "(`plait gc` removes what nothing refers to) and try again."
-    )
-
-
-@contextmanager
-def storage_errors(what: str) -> Iterator[None]:
-    """Turn a full disk into `StorageFull`; other errors of the system pass."""
-    try:
-        yield
-    except OSError as error:
-        # libgit2's errors have no number, only the system's words.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise storage_full(what) from error
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+FOLDER = "blobs"
+_AT_ONCE = 500
+"""Databases bound the number of parameters of one statement."""
 
 
 class BlobStore:
-    """Blobs in a folder, ``ab/cd/abcd…``; a name appears only when its bytes are on the disk."""
+    """The blobs of one hub."""
 
-    def __init__(self, folder: Path, temporary: Path, *, max_size: int = 2**62) -> None:
-        self.folder = folder
-        self.temporary = temporary
-        self.max_size = max_size
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.temporary = hub.settings.temporary_dir
+        self.max_size = hub.settings.max_blob
 
-    def path(self, sha256: str) -> Path:
-        """Return where a blob is or would be.
-
-        Raises:
-            BadInput: not a SHA-256.
-        """
-        if not is_sha256(sha256):
-            raise BadInput(f"{sha256[:80]!a} is not a SHA-256 (64 lowercase hex digits).")
-        return self.folder / sha256[:2] / sha256[2:4] / sha256
+    # -- what is there --------------------------------------------------------------------------
 
     def exists(self, sha256: str) -> bool:
-        """Tell whether the blob is stored."""
-        return self.path(sha256).is_file()
+        """Tell whether the hub has the blob."""
+        _name(sha256)
+        with self._hub.session() as session:
+            return session.get(Blob, sha256) is not None
 
     def size(self, sha256: str) -> int:
-        """Return the stored size in bytes.
+        """Return the size in bytes.
 
         Raises:
             NotFound: no such blob.
         """
-        try:
-            return self.path(sha256).stat().st_size
-        except FileNotFoundError:
-            raise NotFound(f"The hub does not have the bytes of sha256 {sha256}.") from None
+        _name(sha256)
+        with self._hub.session() as session:
+            row = session.get(Blob, sha256)
+        if row is None:
+            raise _missing(sha256)
+        return row.size
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the SHA-256 of every blob, in order."""
+        last = ""
+        while True:
+            with self._hub.session() as session:
+                rows = session.scalars(
+                    select(Blob.sha256).where(Blob.sha256 > last).order_by(Blob.sha256).limit(1000)
+                ).all()
+            yield from rows
+            if not rows:
+                return
+            last = rows[-1]
+
+    def objects(self) -> Iterator[StoredObject]:
+        """Yield every flat object of the store, also those without a row."""
+        return self._hub.store.list(FOLDER)
+
+    def local_path(self, sha256: str) -> Path | None:
+        """Return the file of a blob that is one flat file on this machine. Never write into it."""
+        return self._hub.store.local_path(_name(sha256))
+
+    def signed_url(self, sha256: str, seconds: int, headers: dict[str, str]) -> str | None:
+        """Return an address in the store for a flat blob, if the store gives such.
+
+        ``headers`` are those that the store's answer shall have.
+        """
+        name = _name(sha256)
+        with self._hub.session() as session:
+            row = session.get(Blob, sha256)
+        if row is None or not row.flat:
+            return None
+        return self._hub.store.signed_url(name, seconds, headers=headers)
+
+    # -- writing --------------------------------------------------------------------------------
 
     def write(
         self,
@@ -97,7 +140,7 @@ class BlobStore:
         """
         limit = self.max_size if expected_size is None else min(expected_size, self.max_size)
         what = f"sha256 {expected_sha256}" if expected_sha256 else "the file"
-        with storage_errors(what), self._temporary() as (name, stream):
+        with storage_errors(what), self._temporary() as (file, stream):
             digest, size = hashlib.sha256(), 0
             for chunk in _chunks(source):
                 size += len(chunk)
@@ -115,30 +158,180 @@ class BlobStore:
             if expected_sha256 is not None and sha256 != expected_sha256:
                 raise BadInput(f"The bytes sent for {what} have sha256 {sha256}. Upload it again.")
             stream.flush()
-            os.fsync(stream.fileno())
-            self._land(name, sha256)
+            self.adopt(file, sha256)
         return sha256, size
 
     def adopt(self, file: Path, sha256: str) -> None:
-        """Move a finished file of known SHA-256 (the caller has hashed it) into the store.
+        """Store a finished file of known SHA-256 (the caller has hashed it), which stays there.
 
-        ``file`` must lie in the store's temporary folder, on the same file system.
+        Linked and not copied, if it lies in the hub's temporary folder on a disk store.
         """
-        with storage_errors(f"sha256 {sha256}"):
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-            self._land(file, sha256)
-
-    def _land(self, name: Path, sha256: str) -> None:
-        target = self.path(sha256)
-        if self.touch(sha256):
-            name.unlink()
+        store, name, size = self._hub.store, _name(sha256), file.stat().st_size
+        if self._made_of_xorbs(sha256) and self.touch(sha256):
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        name.chmod(0o444)
-        name.replace(target)
-        for folder in (target.parent, target.parent.parent, self.folder):
-            sync_folder(folder)
+        for again in range(2):
+            with storage_errors(f"sha256 {sha256}"):
+                if not self._whole(name, size):
+                    store.put(name, file)
+            with self._hub.session(write=True) as session:
+                lock_name(session, name)
+                if not self._whole(name, size):
+                    # Collected a moment ago, before there was a row. While the name is held
+                    # it cannot happen once more, but others may have to wait.
+                    if not again:
+                        continue
+                    store.put(name, file)
+                row = session.get(Blob, sha256)
+                if row is None:
+                    session.add(Blob(sha256=sha256, size=size))
+                else:
+                    row.flat, row.touched_at = True, now()
+                return
+
+    def _whole(self, name: str, size: int) -> bool:
+        found = self._hub.store.head(name)
+        return found is not None and found.size == size
+
+    def _made_of_xorbs(self, sha256: str) -> bool:
+        with self._hub.session() as session:
+            row = session.get(Blob, sha256)
+            return row is not None and not row.flat
+
+    def touch(self, sha256: str, session: Session | None = None) -> bool:
+        """Mark the blob as wanted now, so that `plait gc` leaves it; False if it is not there."""
+        return bool(self.touch_all([sha256], session))
+
+    def touch_all(self, names: Iterable[str], session: Session | None = None) -> dict[str, int]:
+        """Mark blobs as wanted and return the sizes of those that are there.
+
+        Args:
+            names: their SHA-256.
+            session: a transaction that writes; one of its own if not given.
+        """
+        wanted = sorted(set(names))
+        if session is None:
+            if not wanted:
+                return {}
+            with self._hub.session(write=True) as session:
+                return self.touch_all(wanted, session)
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            these = Blob.sha256.in_(wanted[start : start + _AT_ONCE])
+            session.execute(update(Blob).where(these).values(touched_at=now()))
+            rows = session.execute(select(Blob.sha256, Blob.size).where(these))
+            found.update((sha256, size) for sha256, size in rows)
+        return found
+
+    # -- removing -------------------------------------------------------------------------------
+
+    def delete(self, sha256: str) -> bool:
+        """Remove a blob and every grant to it; False if it was not there."""
+        return self.delete_older(sha256, None)
+
+    def delete_older(self, sha256: str, cut: datetime | None) -> bool:
+        """Remove a blob that nobody has touched since ``cut``; see the module's first lines."""
+        name = _name(sha256)
+        with self._hub.session(write=True) as session:
+            lock_name(session, name)
+            row = session.get(Blob, sha256, with_for_update={"of": Blob})
+            if row is None or (cut is not None and row.touched_at >= cut):
+                return False
+            session.execute(delete(BlobGrant).where(BlobGrant.sha256 == sha256))
+            session.delete(row)
+        self.delete_orphan(sha256, None)
+        return True
+
+    def delete_orphan(self, sha256: str, cut: float | None) -> bool:
+        """Remove an object without a row that is older than ``cut`` (seconds since 1970)."""
+        name, store = _name(sha256), self._hub.store
+        with self._hub.session(write=True) as session:
+            lock_name(session, name)
+            if session.get(Blob, sha256) is not None:
+                return False
+            if cut is not None and ((found := store.head(name)) is None or found.modified >= cut):
+                return False
+            store.delete(name)
+        return True
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def read_range(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield bytes ``start`` to ``end`` (exclusive), in memory that does not grow with them.
+
+        Raises:
+            NotFound: no such blob.
+            RangeNotSatisfiable: the range lies outside it.
+        """
+        name = _name(sha256)
+        with self._hub.session() as session:
+            row = session.get(Blob, sha256)
+        if row is None:
+            raise _missing(sha256)
+        end = row.size if end is None else end
+        if not 0 <= start <= end <= row.size:
+            raise RangeNotSatisfiable(
+                f"Bytes {start}-{end} lie outside the file of {row.size} bytes."
+            )
+        if row.flat:
+            with suppress(FileNotFoundError):
+                return self._hub.store.read(name, start, end)
+        return self._hub.xet.read_range(sha256, start, end)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a blob as a file that can be read and searched.
+
+        Raises:
+            NotFound: no such blob.
+        """
+        size = self.size(sha256)
+        path = self.local_path(sha256)
+        if path is not None:
+            with suppress(FileNotFoundError):
+                return path.open("rb")
+        return cast("BinaryIO", io.BufferedReader(_Ranges(self, sha256, size), CHUNK))
+
+    def save(self, sha256: str, target: Path) -> None:
+        """Write a blob to the new file ``target``: a read-only hard link where that is possible.
+
+        Raises:
+            NotFound: no such blob.
+        """
+        path = self.local_path(sha256)
+        if path is not None and self.exists(sha256):
+            with suppress(OSError):
+                os.link(path, target)
+                return
+        with target.open("xb") as stream:
+            stream.writelines(self.read_range(sha256))
+
+    def verify(self, sha256: str) -> str | None:
+        """Read a blob whole; return what is wrong with it in a few words, None if nothing is."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            expected = self.size(sha256)
+            for piece in self.read_range(sha256):
+                digest.update(piece)
+                size += len(piece)
+        except StoreUnavailable:
+            raise
+        except (PlaitError, OSError) as error:
+            return f"the bytes of sha256 {sha256} are missing or damaged ({error})"
+        if size != expected:
+            return f"sha256 {sha256} should have {expected} bytes but {size} are stored"
+        if digest.hexdigest() != sha256:
+            return f"the bytes stored as sha256 {sha256} are damaged"
+        return None
+
+    def present(self, sha256: str) -> bool:
+        """Tell whether a blob's row and all objects that it needs are there, reading none."""
+        with self._hub.session() as session:
+            row = session.get(Blob, sha256)
+            made = row is not None and session.get(XetFile, sha256) is not None
+        if row is None:
+            return False
+        if row.flat and self._whole(_name(sha256), row.size):
+            return True
+        return made and self._hub.xet.present(sha256)
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -148,97 +341,61 @@ class BlobStore:
             with name.open("xb") as stream:
                 yield name, stream
         finally:
-            with suppress(FileNotFoundError):
-                name.unlink()
+            name.unlink(missing_ok=True)
 
-    @contextmanager
-    def _guard(self, mode: int) -> Iterator[None]:
-        """Keep marking a blob as wanted and removing it as unwanted apart, in all processes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, mode)
-            yield
-        finally:
-            os.close(descriptor)
 
-    def touch(self, sha256: str) -> bool:
-        """Mark the blob as wanted now, so that `plait gc` leaves it; False if it is not there.
+class _Ranges(io.RawIOBase):
+    """A blob as a raw file: reads on where it is, starts anew where it is sought to."""
 
-        Whoever is about to refer to a blob touches it first: from then on it stays for the
-        grace period, in which the reference becomes visible.
-        """
-        path = self.path(sha256)
-        with self._guard(fcntl.LOCK_SH):
-            try:
-                os.utime(path)
-            except FileNotFoundError:
-                return False
+    def __init__(self, blobs: BlobStore, sha256: str, size: int) -> None:
+        self._blobs = blobs
+        self._sha256 = sha256
+        self._size = size
+        self._at = 0
+        self._pieces: Iterator[bytes] | None = None
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
         return True
 
-    def delete_older(self, sha256: str, cut: float) -> bool:
-        """Remove a blob that nobody has touched since ``cut`` (seconds since 1970)."""
-        path = self.path(sha256)
-        with self._guard(fcntl.LOCK_EX):
-            try:
-                if path.stat().st_mtime >= cut:
-                    return False
-                path.unlink()
-            except FileNotFoundError:
-                return False
+    def seekable(self) -> bool:
         return True
 
-    def open(self, sha256: str) -> BufferedReader:
-        """Open a blob for reading.
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        target = max(0, base + offset)
+        if target != self._at:
+            self._at, self._pieces, self._rest = target, None, memoryview(b"")
+        return target
 
-        Raises:
-            NotFound: no such blob.
-        """
-        try:
-            return self.path(sha256).open("rb")
-        except FileNotFoundError:
-            raise NotFound(f"The hub does not have the bytes of sha256 {sha256}.") from None
+    def tell(self) -> int:
+        return self._at
 
-    def read_range(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield bytes ``start`` to ``end`` (exclusive).
-
-        Raises:
-            NotFound: no such blob.
-            RangeNotSatisfiable: the range lies outside it.
-        """
-        stream = self.open(sha256)
-        size = os.fstat(stream.fileno()).st_size
-        end = size if end is None else end
-        if not 0 <= start <= end <= size:
-            stream.close()
-            raise RangeNotSatisfiable(f"Bytes {start}-{end} lie outside the file of {size} bytes.")
-        return _read(stream, start, end)
-
-    def delete(self, sha256: str) -> bool:
-        """Remove a blob; False if it was not there."""
-        try:
-            self.path(sha256).unlink()
-        except FileNotFoundError:
-            return False
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the SHA-256 of every stored blob."""
-        for entry in self.folder.glob("??/??/*"):
-            if is_sha256(entry.name):
-                yield entry.name
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if self._at >= self._size:
+            return 0
+        if self._pieces is None:
+            self._pieces = self._blobs.read_range(self._sha256, self._at)
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        self._at += count
+        return count
 
 
-def _read(stream: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    with stream:
-        stream.seek(start)
-        left = end - start
-        while left > 0:
-            chunk = stream.read(min(CHUNK, left))
-            if not chunk:
-                return
-            left -= len(chunk)
-            yield chunk
+def _name(sha256: str) -> str:
+    if not is_sha256(sha256):
+        raise BadInput(f"{sha256[:80]!a} is not a SHA-256 (64 lowercase hex digits).")
+    return object_name(FOLDER, sha256)
+
+
+def _missing(sha256: str) -> NotFound:
+    return NotFound(f"The hub does not have the bytes of sha256 {sha256}.")
 
 
 def _chunks(source: BinaryIO | IO[bytes] | Path | Iterable[bytes]) -> Iterator[bytes]:

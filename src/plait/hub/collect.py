@@ -3,27 +3,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pygit2
-from pygit2.enums import FileMode, SortMode
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from plait.errors import Conflict, PlaitError
-from plait.hub.database import Blob, BlobGrant, BrowserSession, Discussion, Repository, now
+from plait.hub.database import (
+    Blob,
+    BlobGrant,
+    BrowserSession,
+    Discussion,
+    Repository,
+    Xorb,
+    now,
+)
 from plait.hub.discussions import pull_ref
 from plait.hub.facade import Hub
 from plait.hub.git import MAIN
-from plait.hub.pointers import MAX_POINTER, Pointer, parse_pointer
+from plait.hub.pointers import Pointer
+from plait.hub.reachable import pointers
+from plait.hub.storage.base import StoredObject
+from plait.hub.xet.store import INDEX
 
+_AT_ONCE = 500
 _GIT_FOLDER = re.compile(r"\A([1-9][0-9]*)\.git\Z")
 
 
@@ -35,6 +47,8 @@ class Garbage:
     blobs: list[str] = field(default_factory=list)
     blob_bytes: int = 0
     xorbs: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    """Objects of the store that the database does not know."""
     temporary: list[str] = field(default_factory=list)
     git_folders: list[str] = field(default_factory=list)
     sessions: int = 0
@@ -61,12 +75,14 @@ def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> G
     may take that long from its bytes to its commit.
     """
     started = time.monotonic()
-    cut = time.time() - (hub.settings.blob_grace if grace is None else grace)
+    age = timedelta(seconds=hub.settings.blob_grace if grace is None else grace)
+    cut = now() - age
     report = Garbage(dry_run)
     _collect_blobs(hub, report, cut)
     report.xorbs = hub.xet.collect(dry_run=dry_run)
-    _collect_temporary(hub, report, cut)
-    _collect_git(hub, report, cut)
+    _collect_orphans(hub, report, cut.timestamp())
+    _collect_temporary(hub, report, cut.timestamp())
+    _collect_git(hub, report, cut.timestamp())
     expired = BrowserSession.expires_at <= now()
     with hub.session(write=not dry_run) as session:
         count = select(func.count()).select_from(BrowserSession).where(expired)
@@ -83,30 +99,46 @@ def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> G
     return report
 
 
-def _collect_blobs(hub: Hub, report: Garbage, cut: float) -> None:
+def _collect_blobs(hub: Hub, report: Garbage, cut: datetime) -> None:
     # First the candidates, then what is referred to: a blob that gains a reference in between
-    # is not a candidate, because referring to it touches it.
-    candidates = {}
-    for sha256 in hub.blobs:
-        with suppress(FileNotFoundError):
-            status = hub.blobs.path(sha256).stat()
-            if status.st_mtime < cut:
-                candidates[sha256] = status.st_size
+    # is no candidate any more, because referring to it touches it.
+    with hub.session() as session:
+        rows = session.execute(select(Blob.sha256, Blob.size).where(Blob.touched_at < cut))
+        candidates = {row.sha256: row.size for row in rows}
     if candidates:
         for number in _git_numbers(hub):
             for sha256 in _referred(hub, number):
                 candidates.pop(sha256, None)
     for sha256, size in sorted(candidates.items()):
-        if not report.dry_run:
-            if not hub.blobs.delete_older(sha256, cut):
-                continue
-            with hub.session(write=True) as session:
-                # The bytes may have been uploaded again since.
-                if not hub.blobs.exists(sha256):
-                    session.execute(delete(BlobGrant).where(BlobGrant.sha256 == sha256))
-                    session.execute(delete(Blob).where(Blob.sha256 == sha256))
-        report.blobs.append(sha256)
-        report.blob_bytes += size
+        if report.dry_run or hub.blobs.delete_older(sha256, cut):
+            report.blobs.append(sha256)
+            report.blob_bytes += size
+
+
+def _collect_orphans(hub: Hub, report: Garbage, cut: float) -> None:
+    """Remove objects without a row: of uploads and removals that a crash cut short."""
+    blobs = (item for item in hub.blobs.objects() if item.modified < cut)
+    for page in _pages(blobs):
+        names = {item.name.rsplit("/", 1)[1]: item for item in page}
+        for digest in sorted(names.keys() - _rows(hub, Blob.sha256, names)):
+            if report.dry_run or hub.blobs.delete_orphan(digest, cut):
+                report.orphans.append(names[digest].name)
+    xorbs = (item for item in hub.xet.store.objects() if item.modified < cut)
+    for page in _pages(xorbs):
+        found = {item.name.rsplit("/", 1)[1].removesuffix(INDEX) for item in page}
+        for digest in sorted(found - _rows(hub, Xorb.hash, found)):
+            if report.dry_run or hub.xet.store.delete_orphan(digest, cut):
+                report.orphans.append(f"xorbs/{digest}")
+
+
+def _pages(items: Iterator[StoredObject]) -> Iterator[list[StoredObject]]:
+    while page := list(islice(items, _AT_ONCE)):
+        yield page
+
+
+def _rows(hub: Hub, column: InstrumentedAttribute[str], names: Iterable[str]) -> set[str]:
+    with hub.session() as session:
+        return set(session.scalars(select(column).where(column.in_(list(names)))))
 
 
 def _referred(hub: Hub, number: int) -> set[str]:
@@ -191,37 +223,6 @@ def _repositories(hub: Hub) -> list[Repository]:
         return list(session.scalars(select(Repository).order_by(Repository.id)))
 
 
-def pointers(git: Any) -> Iterator[tuple[Pointer, str]]:
-    """Yield every pointer in any commit reachable from any ref, with one path that it has."""
-    seen: set[Any] = set()
-    walker = git.walk(None, SortMode.NONE)
-    for name in git.references:
-        with suppress(pygit2.GitError, KeyError, ValueError):
-            walker.push(git.references[name].peel(pygit2.Commit).id)
-    for commit in walker:
-        yield from _tree_pointers(git, commit.tree, "", seen)
-
-
-def _tree_pointers(
-    git: Any, tree: Any, prefix: str, seen: set[Any]
-) -> Iterator[tuple[Pointer, str]]:
-    if tree.id in seen:
-        return
-    seen.add(tree.id)
-    for entry in tree:
-        if entry.filemode == FileMode.COMMIT or entry.id in seen:
-            continue
-        path = f"{prefix}{entry.name}"
-        if entry.filemode == FileMode.TREE:
-            yield from _tree_pointers(git, entry, f"{path}/", seen)
-            continue
-        seen.add(entry.id)
-        if git.odb.read_header(entry.id)[1] < MAX_POINTER:
-            pointer = parse_pointer(bytes(entry.data))
-            if pointer is not None:
-                yield pointer, path
-
-
 def check(hub: Hub, *, deep: bool = False) -> list[Problem]:
     """List what is not as it should be: missing git folders, refs, objects, blobs or grants.
 
@@ -256,11 +257,10 @@ def _check_blobs(hub: Hub, repo: Repository, found: list[tuple[Pointer, str]]) -
             session.scalars(select(BlobGrant.sha256).where(BlobGrant.repository_id == repo.id))
         )
     for pointer, path in found:
-        try:
-            size = hub.blobs.size(pointer.sha256)
-        except PlaitError:
+        if not hub.blobs.present(pointer.sha256):
             yield f"the bytes of {path} (sha256 {pointer.sha256}) are missing"
             continue
+        size = hub.blobs.size(pointer.sha256)
         if size != pointer.size:
             yield f"{path} should have {pointer.size} bytes but {size} are stored"
         if pointer.sha256 not in granted:
@@ -281,7 +281,5 @@ def _check_pulls(hub: Hub, repo: Repository) -> Iterator[str]:
 
 def _check_hashes(hub: Hub, wanted: set[str]) -> Iterator[str]:
     for sha256 in sorted(wanted):
-        with suppress(PlaitError), hub.blobs.open(sha256) as stream:
-            actual = hashlib.file_digest(stream, "sha256").hexdigest()
-            if actual != sha256:
-                yield f"the bytes stored as sha256 {sha256} are damaged"
+        if hub.blobs.present(sha256) and (problem := hub.blobs.verify(sha256)) is not None:
+            yield problem

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from sqlalchemy import select
 
@@ -23,14 +22,14 @@ from plait.errors import (
     RevisionNotFound,
     TooLarge,
 )
-from plait.hub.blobs import storage_errors
-from plait.hub.database import Blob, BlobGrant, Discussion, Repository, now
+from plait.hub.blobs import BlobStore, storage_errors
+from plait.hub.database import BlobGrant, Discussion, Repository, now
 from plait.hub.discussions import pull_ref
 from plait.hub.git import Author, TreeEntry
-from plait.hub.names import check_branch, check_path, check_text, pull_number
-from plait.hub.operations import AddBytes, AddPointer, Operation
+from plait.hub.names import check_branch, check_path, check_text, is_ref_name, pull_number
+from plait.hub.operations import AddBytes, AddPointer, AddSpooled, Operation
 from plait.hub.permissions import Actor
-from plait.hub.pointers import is_sha256, parse_pointer
+from plait.hub.pointers import MAX_POINTER, is_sha256, parse_pointer
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
@@ -50,14 +49,27 @@ class CommitOutcome:
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A file at a revision: its bytes in memory, or where they lie on the disk."""
+    """A file at a revision; a small one's bytes are at hand, a large one's come from the store."""
 
     path: str
     size: int
     etag: str
+    """The SHA-256 of a large file, the git id of a small one."""
     lfs: bool
     data: bytes | None = None
-    file: Path | None = None
+    blobs: BlobStore | None = None
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield bytes ``start`` to ``end`` (exclusive)."""
+        if self.blobs is not None:
+            return self.blobs.read_range(self.etag, start, end)
+        return iter([(self.data or b"")[start:end]])
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading and searching."""
+        if self.blobs is not None:
+            return self.blobs.open(self.etag)
+        return io.BytesIO(self.data or b"")
 
 
 class CommitService:
@@ -112,7 +124,7 @@ class CommitService:
             return self._propose(
                 actor, repo, revision, operations, summary, description, message, parent, author
             )
-        ref, discussion = self._target(actor, repo, revision)
+        ref, discussion = self.target(actor, repo, revision)
         operations = self._checked(repo, operations)
         git = self._hub.git
         repeated = self._find_repeat(repo, ref, operations, message, author, parent)
@@ -151,14 +163,18 @@ class CommitService:
         """
         if create_pr:
             self._hub.repositories.require(actor, repo, "repo.propose")
-            self._hub.git.resolve(repo, f"refs/heads/{_branch(revision)}")
+            self._start(repo, revision)
         else:
-            self._target(actor, repo, revision)
+            self.target(actor, repo, revision)
 
-    def _target(
+    def target(
         self, actor: Actor, repo: Repository, revision: str
     ) -> tuple[str, Discussion | None]:
-        """Return the full ref that a revision names and the actor may move."""
+        """Return the full ref that a revision names and the actor may move.
+
+        Raises:
+            RepositoryNotFound, Forbidden, RevisionNotFound, BadInput, Conflict: they may not.
+        """
         number = pull_number(revision)
         if number is not None:
             self._hub.repositories.require(actor, repo, "repo.read")
@@ -187,6 +203,16 @@ class CommitService:
     def _full(self, repo: Repository, parent: str | None) -> str | None:
         return None if parent is None else self._hub.git.resolve(repo, parent)
 
+    def _start(self, repo: Repository, revision: str) -> tuple[str, str]:
+        """Return the branch that a proposal is for, and the commit that it starts from.
+
+        A proposal from a tag or commit is for main.
+        """
+        git, name = self._hub.git, revision.removeprefix("refs/heads/")
+        if is_ref_name(name) and (head := git.head(repo, f"refs/heads/{name}")) is not None:
+            return name, head
+        return "main", git.resolve(repo, revision)
+
     def _propose(
         self,
         actor: Actor,
@@ -200,8 +226,8 @@ class CommitService:
         author: Author,
     ) -> CommitOutcome:
         git, discussions = self._hub.git, self._hub.discussions
-        branch = _branch(revision)
-        base = self._full(repo, parent) or git.resolve(repo, f"refs/heads/{branch}")
+        branch, start = self._start(repo, revision)
+        base = self._full(repo, parent) or start
         tree = git.apply(repo, git.tree_of(repo, base), operations)
         for discussion in discussions.list(repo, pull_request=True, status="open", limit=20):
             if (
@@ -274,43 +300,48 @@ class CommitService:
         limit = self._hub.settings.max_regular_file
         checked: list[Operation] = []
         for operation in operations:
-            if isinstance(operation, AddBytes):
-                if len(operation.data) > limit:
+            if isinstance(operation, AddBytes | AddSpooled):
+                size = operation.size if isinstance(operation, AddSpooled) else len(operation.data)
+                if size > limit:
                     raise TooLarge(
-                        f"'{operation.path}' has {len(operation.data)} bytes; files kept in git "
+                        f"'{operation.path}' has {size} bytes; files kept in git "
                         f"have at most {limit}. Upload it as a large file (LFS or Xet)."
                     )
-                pointer = parse_pointer(operation.data)
+                pointer = parse_pointer(operation.data) if size <= MAX_POINTER else None
                 if pointer is not None:
                     # A pointer written by hand is a reference like any other: unchecked, it
                     # would give its author whatever bytes have that hash.
                     operation = AddPointer(operation.path, pointer.sha256, pointer.size)
             checked.append(operation)
-        self._check_pointers(repo, [o for o in checked if isinstance(o, AddPointer)])
+        self.check_pointers(repo, [o for o in checked if isinstance(o, AddPointer)])
         return checked
 
-    def _check_pointers(self, repo: Repository, pointers: Sequence[AddPointer]) -> None:
-        wanted = {pointer.sha256 for pointer in pointers}
-        sizes: dict[str, int] = {}
+    def check_pointers(self, repo: Repository, pointers: Sequence[AddPointer]) -> None:
+        """Check that the bytes of large files are stored and were shown to us, and hold them.
+
+        Raises:
+            BadInput: some are not; the message names the file.
+        """
+        wanted = sorted({pointer.sha256 for pointer in pointers})
         for sha256 in wanted:
             if not is_sha256(sha256):
                 raise BadInput(f"{sha256[:80]!a} is not a SHA-256 (64 lowercase hex digits).")
-        names = sorted(wanted)
+        granted: set[str] = set()
         with self._hub.session() as session:
-            for start in range(0, len(names), 500):
-                rows = session.execute(
-                    select(Blob.sha256, Blob.size)
-                    .join(BlobGrant, BlobGrant.sha256 == Blob.sha256)
-                    .where(
-                        BlobGrant.repository_id == repo.id,
-                        Blob.sha256.in_(names[start : start + 500]),
+            for start in range(0, len(wanted), 500):
+                granted.update(
+                    session.scalars(
+                        select(BlobGrant.sha256).where(
+                            BlobGrant.repository_id == repo.id,
+                            BlobGrant.sha256.in_(wanted[start : start + 500]),
+                        )
                     )
                 )
-                sizes.update((sha256, size) for sha256, size in rows)
+        # Touched before the ref moves: `plait gc` leaves the bytes until it has.
+        sizes = self._hub.blobs.touch_all(granted)
         for pointer in pointers:
             size = sizes.get(pointer.sha256)
-            # Touched before the ref moves: `plait gc` leaves the bytes until it has.
-            if size is None or not self._hub.blobs.touch(pointer.sha256):
+            if size is None:
                 raise BadInput(
                     f"The bytes of '{pointer.path}' (sha256 {pointer.sha256}) were not uploaded "
                     f"to '{repo.full_name}'. Upload the file and commit again."
@@ -341,8 +372,7 @@ class CommitService:
                 f"The bytes of '{path}' are missing from the hub. Upload the file again.",
                 commit=oid,
             )
-        file = hub.blobs.path(entry.lfs.sha256)
-        return OpenFile(path, entry.size, entry.lfs.sha256, True, file=file)
+        return OpenFile(path, entry.size, entry.lfs.sha256, True, blobs=hub.blobs)
 
     def materialize(
         self,
@@ -353,7 +383,7 @@ class CommitService:
     ) -> list[TreeEntry]:
         """Write a commit's files into ``folder`` and return them.
 
-        Large files are hard links to the blobs, read-only: replace them, never write into them.
+        Large files may be hard links to the blobs, read-only: replace them, never write into them.
 
         Args:
             repo: which repository.
@@ -375,21 +405,13 @@ class CommitService:
             with storage_errors(f"'{entry.path}'"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
-                if found.file is None:
+                if found.blobs is None:
                     target.write_bytes(found.data or b"")
                 else:
-                    _link(found.file, target)
+                    found.blobs.save(found.etag, target)
             written.append(entry)
         return written
 
 
 def _branch(revision: str) -> str:
     return check_branch(revision.removeprefix("refs/heads/"))
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, or one without hard links.
-        shutil.copyfile(source, target)

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from plait.hub import Account, Actor, Hub, Repository
+from plait.hub.database import Blob
 from plait.settings import load_settings
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -42,6 +48,17 @@ class World:
             self.hub.grant_blob(session, repo, sha256)
         return sha256
 
+    def age(self, *names: str) -> None:
+        """Make blobs look as if nobody had touched them since long ago."""
+        with self.hub.session(write=True) as session:
+            session.execute(update(Blob).where(Blob.sha256.in_(names)).values(touched_at=LONG_AGO))
+
+    def age_object(self, name: str) -> None:
+        """Make an object of the store look old, where the store is a folder."""
+        path = self.hub.store.local_path(name)
+        assert path is not None
+        os.utime(path, (1, 1))
+
 
 @pytest.fixture(scope="session")
 def empty_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,9 +69,9 @@ def empty_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, empty_hub: Path) -> Iterator[Hub]:
+def hub(tmp_path: Path, empty_hub: Path, places: dict[str, str]) -> Iterator[Hub]:
     shutil.copytree(empty_hub, tmp_path / "hub")
-    with Hub.open(load_settings(tmp_path / "hub", {})) as opened:
+    with Hub.open(load_settings(tmp_path / "hub", places)) as opened:
         yield opened
 
 

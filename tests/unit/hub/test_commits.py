@@ -218,10 +218,13 @@ def test_files_are_opened_and_laid_out(world: World, tmp_path: Path) -> None:
     oid = hub.commits.apply(world.actor("ann"), repo, "main", operations, "x").oid
     large = hub.commits.open_file(repo, oid, "w/m.safetensors")
     assert (large.size, large.etag, large.lfs, large.data) == (7, sha256, True, None)
-    assert large.file is not None
-    assert large.file.read_bytes() == b"weights"
+    assert b"".join(large.read()) == b"weights"
+    assert b"".join(large.read(2, 4)) == b"ig"
+    with large.open() as stream:
+        assert stream.read() == b"weights"
     small = hub.commits.open_file(repo, oid, "w/a.txt")
-    assert (small.size, small.lfs, small.data, small.file) == (4, False, b"text", None)
+    assert (small.size, small.lfs, small.data) == (4, False, b"text")
+    assert small.open().read() == b"".join(small.read()) == b"text"
     for wrong in ("w", "nope"):
         with pytest.raises(EntryNotFound):
             hub.commits.open_file(repo, oid, wrong)

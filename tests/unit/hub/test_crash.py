@@ -93,9 +93,8 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
                 hub.git.resolve(repo, str(rest[0]))
         # A file and its neighbour of the same commit are never of two different ones.
         text = hub.git.read(repo, head, "n.txt")
-        weights = hub.commits.open_file(repo, head, "model.safetensors").file
-        assert weights is not None
-        assert weights.read_bytes().startswith(text + b" ")
+        with hub.commits.open_file(repo, head, "model.safetensors").open() as weights:
+            assert weights.read().startswith(text + b" ")
         collect(hub, grace=-10)
         assert check(hub, deep=True) == []
         found = hub.repositories.get(SYSTEM, "model", "ann/model")

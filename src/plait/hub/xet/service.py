@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Xet uploads: xorbs come in, shards say which files they make, files become flat blobs.
+"""Xet: xorbs come in, shards say which files they make, and files are read out of them.
 
 Who may build a file from a xorb? Knowing its hash is never enough: a shard may name only xorbs that
 the same user has uploaded, with all their bytes. A xorb that somebody else uploaded is answered
-exactly like one that does not exist, and there is neither a lookup of chunks nor a download of
-xorbs. On top of that the proof for each term must be right, and the bytes of the files, put
-together here, must have the SHA-256 and the Xet hash that the shard says.
+exactly like one that does not exist, and there is no lookup of chunks. On top of that the proof for
+each term must be right, and the bytes of the files, put together here once, must have the SHA-256
+and the Xet hash that the shard says.
+
+Who may read? A file is read through a repository and a commit of it: the repository must have been
+granted the file (`BlobGrant`) and the commit must hold it. Of a xorb only the chunks that the file
+is made of are sent (:mod:`plait.api.xet`).
 
 Clients deduplicate against what they uploaded in the last three weeks, and remember it by the
 address of the Xet service. That address is different for every user and every hub
@@ -17,20 +21,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import insert, select
 
-from plait.errors import BadInput, TooLarge
-from plait.hub.database import Blob, Repository, Xorb, XorbOwner, now
+from plait.errors import BadInput, NotFound, TooLarge
+from plait.hub.database import (
+    Blob,
+    BlobGrant,
+    Repository,
+    XetFile,
+    XetFileXorb,
+    Xorb,
+    lock_name,
+    now,
+)
 from plait.hub.permissions import Actor
-from plait.hub.xet.hashing import ZERO, MerkleTree, file_hash, range_hash, to_text
+from plait.hub.storage.base import CHUNK
+from plait.hub.xet.hashing import ZERO, MerkleTree, file_hash, from_text, range_hash, to_text
 from plait.hub.xet.shard import MAX_SHARD, ShardFile, Term, read_shard
 from plait.hub.xet.store import XorbStore
-from plait.hub.xet.xorb import Source, XorbIndex
+from plait.hub.xet.terms import FileTerm, Piece, pack_terms, plan
+from plait.hub.xet.xorb import Source
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
@@ -40,6 +56,7 @@ MEMORY_OF_CLIENTS = timedelta(days=30)
 
 _AT_ONCE = 500
 """Databases bound the number of parameters of one statement."""
+_COMMITS_IN_MEMORY = 8
 
 
 class XetService:
@@ -47,13 +64,16 @@ class XetService:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        settings = hub.settings
-        self.store = XorbStore(settings.xorb_dir, settings.temporary_dir, settings.max_xorb)
+        self.store = XorbStore(hub)
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[int, str], frozenset[bytes]] = OrderedDict()
 
     def realm(self, actor: Actor) -> str:
         """The part of the Xet service's address that is this user's on this hub alone."""
         text = f"xet-realm\0{actor.user_id}".encode()
         return hmac.new(self.hub.secret, text, hashlib.sha256).hexdigest()[:16]
+
+    # -- uploads --------------------------------------------------------------------------------
 
     def add_xorb(self, actor: Actor, name: str, body: Source) -> bool:
         """Check and keep a xorb that ``actor`` uploads; False if it was known.
@@ -62,18 +82,10 @@ class XetService:
             BadInput: it is damaged, or not the xorb of that name.
             TooLarge: it is larger than a xorb may be.
         """
-        index, inserted = self.store.write(name, body)
-        with self.hub.session(write=True) as session:
-            known = session.get(Xorb, name)
-            if known is None:
-                session.add(Xorb(hash=name, size=index.size, raw_size=index.raw_size))
-            else:
-                known.created_at = now()
-            session.merge(XorbOwner(user_id=actor.user_id, hash=name))
-        return inserted
+        return self.store.write(name, body, actor.user_id)
 
     def add_shard(self, actor: Actor, repo: Repository, body: Source) -> int:
-        """Put the files of a shard together as blobs that ``repo`` may refer to; return how many.
+        """Keep the files of a shard as blobs that ``repo`` may refer to; return how many.
 
         Raises:
             BadInput: a term names chunks that ``actor`` may not use, or a hash is wrong.
@@ -85,35 +97,6 @@ class XetService:
             count += 1
         return count
 
-    def collect(self, *, dry_run: bool = False) -> list[str]:
-        """Remove xorbs that no client remembers and return their names.
-
-        Files are blobs of their own: a xorb serves only later uploads of similar bytes.
-        """
-        cut = now() - MEMORY_OF_CLIENTS
-        removed = []
-        for name in self.store:
-            with self.hub.session(write=not dry_run) as session:
-                row = session.get(Xorb, name)
-                if row is not None and row.created_at >= cut:
-                    continue
-                if row is None and not self._old(name, cut.timestamp()):
-                    continue  # Its upload is still under way.
-                removed.append(name)
-                if dry_run:
-                    continue
-                for table in (XorbOwner, Xorb):
-                    session.execute(delete(table).where(table.hash == name))
-            # The rows go first: without them nobody can ask for the file.
-            self.store.delete(name)
-        return removed
-
-    def _old(self, name: str, cut: float) -> bool:
-        try:
-            return self.store.path(name).stat().st_mtime < cut
-        except FileNotFoundError:
-            return False
-
     def _add_file(self, actor: Actor, repo: Repository, file: ShardFile) -> None:
         if file.size > self.hub.settings.max_blob:
             raise TooLarge(
@@ -121,41 +104,29 @@ class XetService:
                 "bytes that this hub takes. Split it."
             )
         names = {term.xorb: to_text(term.xorb) for term in file.terms}
-        with self.hub.session() as session:
-            usable = self._usable(session, actor, set(names.values()))
+        # Touched now, they stay until the file's own rows keep them.
+        usable = self.store.touch(actor.user_id, names.values())
         tree = MerkleTree()
         for term in file.terms:
             self._check_term(term, names[term.xorb], usable, tree)
         if (file_hash(tree.root()) if file.terms else ZERO) != file.hash:
             raise BadInput(f"The chunks of file {to_text(file.hash)} do not make that hash.")
         xet_hash = to_text(file.hash)
-        if not self._stored(file.sha256, file.size, xet_hash):
-            self.hub.blobs.write(self._chunks(file.terms, names), file.sha256, file.size)
-        with self.hub.session(write=True) as session:
-            self.hub.grant_blob(session, repo, file.sha256, file.size, xet_hash)
-
-    def _usable(self, session: Session, actor: Actor, wanted: set[str]) -> set[str]:
-        usable: set[str] = set()
-        names = sorted(wanted)
-        for start in range(0, len(names), _AT_ONCE):
-            usable.update(
-                session.scalars(
-                    select(XorbOwner.hash).where(
-                        XorbOwner.user_id == actor.user_id,
-                        XorbOwner.hash.in_(names[start : start + _AT_ONCE]),
-                    )
-                )
-            )
-        return usable
+        terms = pack_terms(
+            FileTerm(names[term.xorb], term.start, term.stop, term.size) for term in file.terms
+        )
+        if not self._known(file.sha256, file.size, xet_hash):
+            self._check_bytes(terms, file)
+        self._keep(actor, repo, file, xet_hash, terms, sorted(set(names.values())))
 
     def _check_term(self, term: Term, name: str, usable: set[str], tree: MerkleTree) -> None:
-        if name not in usable or not self.store.exists(name):
+        if name not in usable:
             raise BadInput(
                 f"The shard names xorb {name}, which this hub does not have from you. Remove the "
                 "client's Xet cache (HF_XET_CACHE, usually ~/.cache/huggingface/xet) and upload "
                 "again."
             )
-        index: XorbIndex = self.store.index(name)
+        index = self.store.index(name)
         if term.stop > len(index.chunks):
             raise BadInput(
                 f"The shard names chunk {term.stop - 1} of xorb {name}, "
@@ -175,20 +146,176 @@ class XetService:
         for chunk in chunks:
             tree.add(chunk.hash, chunk.size)
 
-    def _stored(self, sha256: str, size: int, xet_hash: str) -> bool:
-        """Tell whether these very chunks have been put together before and are still there."""
+    def _known(self, sha256: str, size: int, xet_hash: str) -> bool:
+        """Tell whether these very chunks have been put together before."""
         with self.hub.session() as session:
             blob = session.get(Blob, sha256)
-        return (
-            blob is not None
-            and blob.xet_hash == xet_hash
-            and blob.size == size
-            and self.hub.blobs.touch(sha256)
-        )
+            made = session.get(XetFile, sha256) is not None
+        return made and blob is not None and blob.xet_hash == xet_hash and blob.size == size
 
-    def _chunks(self, terms: Iterable[Term], names: dict[bytes, str]) -> Iterator[bytes]:
-        for term in terms:
-            yield from self.store.read(names[term.xorb], term.start, term.stop)
+    def _check_bytes(self, terms: bytes, file: ShardFile) -> None:
+        """Put the file together, in passing, and compare its SHA-256."""
+        digest = hashlib.sha256()
+        for piece in plan(terms, self.store.index, 0, file.size):
+            for data in self.store.read(piece.xorb, piece.start, piece.stop):
+                digest.update(data)
+        if digest.hexdigest() != file.sha256:
+            raise BadInput(
+                f"The bytes of file {to_text(file.hash)} have sha256 {digest.hexdigest()} and not "
+                f"{file.sha256}. Upload it again."
+            )
+
+    def _keep(
+        self,
+        actor: Actor,
+        repo: Repository,
+        file: ShardFile,
+        xet_hash: str,
+        terms: bytes,
+        xorbs: list[str],
+    ) -> None:
+        with self.hub.session(write=True) as session:
+            lock_name(session, f"blobs/{file.sha256}")
+            blob = session.get(Blob, file.sha256, with_for_update={"of": Blob})
+            if blob is None:
+                blob = Blob(sha256=file.sha256, size=file.size, flat=False, xet_hash=xet_hash)
+                session.add(blob)
+            made = session.get(XetFile, file.sha256)
+            if made is None:
+                blob.xet_hash = xet_hash
+                session.flush()
+                session.add(XetFile(sha256=file.sha256, terms=terms))
+                for start in range(0, len(xorbs), _AT_ONCE):
+                    rows = [
+                        {"sha256": file.sha256, "xorb": name}
+                        for name in xorbs[start : start + _AT_ONCE]
+                    ]
+                    session.execute(insert(XetFileXorb), rows)
+            session.flush()
+            self.hub.grant_blob(session, repo, file.sha256, file.size, user_id=actor.user_id)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def read_range(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
+        """Yield bytes of a blob that is made of xorbs, about a megabyte at a time.
+
+        Raises:
+            NotFound: no such blob.
+            PlaitError: a xorb is missing or damaged.
+        """
+        with self.hub.session() as session:
+            made = session.get(XetFile, sha256)
+        if made is None:
+            raise NotFound(f"The hub does not have the bytes of sha256 {sha256}.")
+        return _gather(self._data(plan(made.terms, self.store.index, start, end)))
+
+    def _data(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        for piece in pieces:
+            skip, left = piece.skip, piece.take
+            for data in self.store.read(piece.xorb, piece.start, piece.stop):
+                part = data[skip : skip + left] if skip or left < len(data) else data
+                skip = 0
+                left -= len(part)
+                yield part
+
+    def present(self, sha256: str) -> bool:
+        """Tell whether all xorbs of a blob are there, reading none."""
+        with self.hub.session() as session:
+            xorbs = session.scalars(
+                select(XetFileXorb.xorb).where(XetFileXorb.sha256 == sha256)
+            ).all()
+        return all(self.store.present(name) for name in xorbs)
+
+    def find(self, repo: Repository, commit: str, xet_hash: str) -> tuple[Blob, bytes]:
+        """Return the blob and terms of a file that ``repo`` holds at a commit.
+
+        Raises:
+            NotFound: the commit holds no such file, or it is not made of xorbs.
+        """
+        from_text(xet_hash)
+        with self.hub.session() as session:
+            rows = session.execute(
+                select(Blob, XetFile.terms)
+                .join(XetFile, XetFile.sha256 == Blob.sha256)
+                .join(BlobGrant, BlobGrant.sha256 == Blob.sha256)
+                .where(Blob.xet_hash == xet_hash, BlobGrant.repository_id == repo.id)
+            ).all()
+        held = self._held_at(repo, commit) if rows else frozenset[bytes]()
+        for blob, terms in rows:
+            if bytes.fromhex(blob.sha256) in held:
+                return blob, terms
+        raise NotFound(f"There is no file {xet_hash} in this revision. Look the file up again.")
+
+    def hashes(self, repo: Repository, names: Iterable[str]) -> dict[str, str]:
+        """Return the Xet hashes of those blobs of ``repo`` that can be read by Xet, by SHA-256."""
+        wanted, found = sorted(set(names)), dict[str, str]()
+        with self.hub.session() as session:
+            for start in range(0, len(wanted), _AT_ONCE):
+                rows = session.execute(
+                    select(Blob.sha256, Blob.xet_hash)
+                    .join(XetFile, XetFile.sha256 == Blob.sha256)
+                    .join(BlobGrant, BlobGrant.sha256 == Blob.sha256)
+                    .where(
+                        BlobGrant.repository_id == repo.id,
+                        Blob.sha256.in_(wanted[start : start + _AT_ONCE]),
+                    )
+                )
+                found.update((sha256, xet_hash) for sha256, xet_hash in rows if xet_hash)
+        return found
+
+    def _held_at(self, repo: Repository, commit: str) -> frozenset[bytes]:
+        """Return the SHA-256 of all large files of a commit."""
+        key = (repo.id, commit)
+        with self._lock:
+            found = self._held.get(key)
+            if found is not None:
+                self._held.move_to_end(key)
+                return found
+        entries = self.hub.git.tree(repo, commit, recursive=True)
+        found = frozenset(bytes.fromhex(entry.lfs.sha256) for entry in entries if entry.lfs)
+        with self._lock:
+            self._held[key] = found
+            while len(self._held) > _COMMITS_IN_MEMORY:
+                self._held.popitem(last=False)
+        return found
+
+    # -- housekeeping ---------------------------------------------------------------------------
+
+    def collect(self, *, dry_run: bool = False) -> list[str]:
+        """Remove xorbs that no file needs and no client remembers, and return their names."""
+        cut = now() - MEMORY_OF_CLIENTS
+        with self.hub.session() as session:
+            needed = select(XetFileXorb.xorb)
+            names = session.scalars(
+                select(Xorb.hash)
+                .where(Xorb.touched_at < cut, Xorb.hash.not_in(needed))
+                .order_by(Xorb.hash)
+            ).all()
+        return [name for name in names if dry_run or self.store.delete_older(name, cut)]
+
+    def verify(self, sha256: str) -> list[str]:
+        """Name the xorbs of a blob that are missing or damaged."""
+        with self.hub.session() as session:
+            xorbs = session.scalars(
+                select(XetFileXorb.xorb)
+                .where(XetFileXorb.sha256 == sha256)
+                .order_by(XetFileXorb.xorb)
+            ).all()
+        return [problem for name in xorbs if (problem := self.store.verify(name)) is not None]
+
+
+def _gather(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small pieces into larger ones: each costs its receiver the same."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
 
 
 class _Bounded:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import lz4.frame
@@ -110,24 +109,45 @@ def check_xorb(stream: Source) -> XorbIndex:
     return XorbIndex(tuple(chunks))
 
 
-def read_chunks(path: Path, index: XorbIndex, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the uncompressed chunks ``start`` to ``stop`` (exclusive) of a stored xorb.
+class Pieces:
+    """Bytes that come in pieces, as a stream; never more than a piece and a read in memory."""
 
-    They are not hashed again: whoever puts a file together checks its SHA-256.
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = memoryview(b"")
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return exactly ``size`` bytes, fewer only at the end."""
+        parts: list[memoryview] = []
+        wanted = size
+        while wanted:
+            if not self._piece:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._piece = memoryview(piece)
+                continue
+            part = self._piece if wanted < 0 else self._piece[:wanted]
+            self._piece = self._piece[len(part) :]
+            if wanted > 0:
+                wanted -= len(part)
+            parts.append(part)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+
+def unpack_chunks(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield the uncompressed chunks ``start`` to ``stop`` (exclusive) of a xorb.
+
+    ``pieces`` begin with chunk ``start``. Chunks are not hashed again: whoever puts a file
+    together checks its SHA-256.
 
     Raises:
-        PlaitError: the stored file does not hold what its index says.
+        BadInput: they are not such chunks.
     """
-    with path.open("rb") as stream:
-        stream.seek(index.start(start))
-        for number in range(start, stop):
-            try:
-                data, _ = _read_chunk(stream, stream.read(_HEADER), number)
-            except BadInput as error:
-                raise PlaitError(
-                    f"The stored xorb {path.name} is damaged: {error} Restore it from a backup."
-                ) from error
-            yield data
+    stream = Pieces(pieces)
+    for number in range(start, stop):
+        data, _ = _read_chunk(stream, stream.read(_HEADER), number)
+        yield data
 
 
 def _read_chunk(stream: Source, header: bytes, number: int) -> tuple[bytes, int]:
