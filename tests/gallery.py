@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from furnishing import furnish, public_addresses
 from plait.api import create_api
 from plait.collaboration import events, jobs
 from plait.hub import Actor, AddBytes, AddPointer, Author, Discussion, Hub, Repository
@@ -137,6 +138,8 @@ class Gallery:
     numbers: dict[str, int] = field(default_factory=dict)
     """Discussions by what they show."""
     jobs: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    """Names and addresses of what `furnishing` made."""
 
     def token(self, name: str, scope: str = "write") -> str:
         return self.hub.tokens.create(self.hub.accounts.get(name), scope=scope)  # type: ignore[arg-type]
@@ -170,6 +173,7 @@ class Gallery:
             "/datasets/shop/reviews",
             *(f"{base}/discussions/{number}" for number in self.numbers.values()),
             *(f"/jobs/{number}" for number in self.jobs.values()),
+            *public_addresses(self),
         ]
 
 
@@ -221,6 +225,7 @@ def build_gallery(folder: Path, port: int = 7860) -> Gallery:
     gallery.numbers["discussion"] = closed.number
     draft = hub.discussions.create(actors["press"], model, "Draft", pull_request=True)
     gallery.numbers["draft"] = draft.number
+    furnish(gallery)
     return gallery
 
 

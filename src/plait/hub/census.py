@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from plait.errors import Forbidden
 from plait.hub.database import Account, Blob, BlobGrant, Job, Repository, Xorb
@@ -52,9 +53,9 @@ def take(hub: Hub, actor: Actor) -> Census:
         raise Forbidden("This is for the hub's administrators.")
     size, xorb_size = func.coalesce(func.sum(Blob.size), 0), func.coalesce(func.sum(Xorb.size), 0)
     with hub.session() as session:
-        accounts = session.execute(select(Account.kind, func.count()).group_by(Account.kind))
-        types = session.execute(select(Repository.type, func.count()).group_by(Repository.type))
-        jobs = session.execute(select(Job.state, func.count()).group_by(Job.state))
+        accounts = _counted(session, Account.kind)
+        types = _counted(session, Repository.type)
+        jobs = _counted(session, Job.state)
         flags = session.execute(
             select(
                 func.count().filter(Repository.private), func.count().filter(Repository.disabled)
@@ -65,8 +66,8 @@ def take(hub: Hub, actor: Actor) -> Census:
         referred = session.scalar(select(size).join(BlobGrant, BlobGrant.sha256 == Blob.sha256))
         disk = shutil.disk_usage(hub.settings.dir)
         return Census(
-            {kind: number for kind, number in accounts},
-            {kind: number for kind, number in types},
+            accounts,
+            types,
             flags[0],
             flags[1],
             blobs[0],
@@ -74,7 +75,11 @@ def take(hub: Hub, actor: Actor) -> Census:
             int(referred or 0),
             xorbs[0],
             int(xorbs[1]),
-            {state: number for state, number in jobs},
+            jobs,
             disk.total,
             disk.free,
         )
+
+
+def _counted(session: Session, column: InstrumentedAttribute[str]) -> dict[str, int]:
+    return dict(session.execute(select(column, func.count()).group_by(column)).tuples().all())

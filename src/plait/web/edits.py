@@ -48,7 +48,7 @@ def _changing(at: Here, rest: str) -> tuple[str, str, str]:
     oid = at.resolve(revision)
     if not may_change(at, revision):
         raise BadInput(
-            f"{revision[:80]!a} is not a branch. Files are changed on branches; open the file there."
+            f"{revision[:80]!a} is not a branch. Files are changed on branches: open it there."
         )
     return revision, path, oid
 

@@ -24,8 +24,8 @@ TASKS = frozenset(
 LIBRARIES = frozenset(
     """
     adapter-transformers allennlp asteroid coreml datasets diffusers espnet fairseq fastai fasttext
-    flair gguf gradio jax joblib keras mergekit mlx nemo onnx open_clip openvino optimum paddlepaddle
-    peft pyannote-audio pytorch rust safetensors sentence-transformers setfit sklearn spacy
+    flair gguf gradio jax joblib keras mergekit mlx nemo onnx open_clip openvino optimum
+    paddlepaddle peft pyannote-audio pytorch rust safetensors sentence-transformers setfit sklearn spacy
     span-marker speechbrain stable-baselines3 stanza tensorboard tensorflowtts tf tflite timm
     transformers transformers.js trl unity-sentis
     """.split()  # noqa: SIM905
@@ -40,7 +40,8 @@ LANGUAGES: Mapping[str, str] = {
     "nl": "Nederlands", "no": "Norsk", "pl": "Polski", "pt": "Português", "ro": "Română",
     "ru": "Русский", "sk": "Slovenčina", "sl": "Slovenščina", "sr": "Српски", "sv": "Svenska",
     "sw": "Kiswahili", "ta": "தமிழ்", "te": "తెలుగు", "th": "ไทย", "tr": "Türkçe",
-    "uk": "Українська", "ur": "اردو", "vi": "Tiếng Việt", "zh": "中文", "multilingual": "multilingual",
+    "uk": "Українська", "ur": "اردو", "vi": "Tiếng Việt", "zh": "中文",
+    "multilingual": "multilingual",
 }  # fmt: skip
 """Language codes as cards write them, each named in itself."""
 LICENSES = (

@@ -35,6 +35,13 @@ class SignInFirst(Unauthorized):
     """The page is for people who are signed in."""
 
 
+class _Given(dict[str, str]):
+    """What a form was filled in with; what was not is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 class Pages:
     """What all pages of one server share."""
 
@@ -48,7 +55,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self.templates.globals.update(
-            static=static, languages=language.LANGUAGES, tags=language.TAGS
+            static=static, languages=language.LANGUAGES, language_tags=language.TAGS
         )
         self.templates.filters["revision"] = lambda name: quote(name, safe="")
         self.templates.filters["path"] = quote
@@ -131,6 +138,8 @@ class Visit:
     def render(self, template: str, *, code: int = 200, **values: Any) -> Response:
         """Render a page."""
         pages: Pages = self.request.app.state.pages
+        if "form" in values:
+            values["form"] = _Given(values["form"])
         done = self.request.query_params.get("done", "")[:40]
         html = pages.templates.get_template(template).render(
             t=self.t,
