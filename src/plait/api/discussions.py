@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from plait.api.context import HubOf, Readable, User
+from plait.api.comments import render_comment
+from plait.api.context import Caller, HubOf, Readable, User
 from plait.api.routing import Number
-from plait.api.wire import date, escape
+from plait.api.wire import date
 from plait.collaboration.requests import request_merge
-from plait.hub import Hub
+from plait.errors import Forbidden
+from plait.hub import Actor, Hub
 from plait.hub.database import Discussion, DiscussionEvent, Repository
 from plait.hub.discussions import HUB_NAME, pull_ref
 
@@ -91,13 +93,14 @@ def create_discussion(hub: HubOf, user: User, repo: Readable, body: _New) -> dic
 
 @router.get(BASE + "/{number}")
 def describe_discussion(
-    hub: HubOf, repo: Readable, discussion: Found, diff: bool = False
+    hub: HubOf, actor: Caller, repo: Readable, discussion: Found, diff: bool = False
 ) -> dict[str, Any]:
     """Show a discussion with its events; with ``diff`` also what the pull request changes."""
     found = _summary(repo, discussion)
     found["events"] = [event_json(event) for event in hub.discussions.events(discussion)]
     if discussion.is_pull_request:
-        found |= _changes(hub, repo, discussion, diff)
+        # Clients always ask for the difference: whoever may not have the files gets the rest.
+        found |= _changes(hub, repo, discussion, diff and _may_read_files(hub, actor, repo))
     return found
 
 
@@ -170,7 +173,7 @@ def event_json(event: DiscussionEvent) -> dict[str, Any]:
     if event.type == "comment":
         latest = {
             "raw": data.get("raw", ""),
-            "html": f"<p>{escape(data.get('raw', ''))}</p>",
+            "html": render_comment(data.get("raw", "")),
             "updatedAt": data.get("updatedAt"),
             "author": {"name": author},
         }
@@ -188,6 +191,14 @@ def event_json(event: DiscussionEvent) -> dict[str, Any]:
         "createdAt": date(event.created_at),
         "data": data,
     }
+
+
+def _may_read_files(hub: Hub, actor: Actor, repo: Repository) -> bool:
+    try:
+        hub.repositories.require(actor, repo, "repo.files")
+    except Forbidden:
+        return False
+    return True
 
 
 def _changes(hub: Hub, repo: Repository, discussion: Discussion, diff: bool) -> dict[str, Any]:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Status = Literal["draft", "open", "closed", "merged"]
 MAX_TITLE = 400
+_TOLD = {
+    "comment": "discussion.comment",
+    "status-change": "discussion.status",
+    "title-change": "discussion.title",
+}
+"""What everybody is told when an event of a kind is added; of commits, that the ref moved."""
 MAX_COMMENT = 2**18
 HUB_NAME = "plait"
 """The author shown for what the hub itself did (its records have no author)."""
@@ -99,9 +105,12 @@ class Discussions:
             )
             session.add(discussion)
             session.flush()
-            self._event(session, discussion, actor, "comment", _comment(description))
+            self._event(session, discussion, actor, "comment", _comment(description), told=None)
+            hub.events.record(session, actor, "discussion.create", repo=fresh, number=number)
             if pull_request and head is not None:
                 hub.git.set_ref(repo, pull_ref(number), head)
+                moved = {"ref": pull_ref(number), "old": None, "new": head}
+                hub.events.record(session, actor, "ref.update", repo=fresh, updated=[moved])
             elif hub.git.head(repo, pull_ref(number)) is not None:
                 hub.git.delete_ref(repo, pull_ref(number))
             session.refresh(discussion, ["author"])
@@ -254,7 +263,12 @@ class Discussions:
                 if found is not None:
                     return found
             return self._event(
-                session, fresh, actor, "status-change", {"status": "merged", "oid": oid}
+                session,
+                fresh,
+                actor,
+                "status-change",
+                {"status": "merged", "oid": oid},
+                told="pull.merge",
             )
 
     def rename(self, actor: Actor, discussion: Discussion, title: str) -> DiscussionEvent:
@@ -296,6 +310,7 @@ class Discussions:
             ][-50:]
             data.update(raw=text, edited=True, updatedAt=now().isoformat())
             event.data = data
+            self._tell(session, actor, "discussion.edit", discussion, event)
             return event
 
     def hide(self, actor: Actor, discussion: Discussion, event_id: str) -> DiscussionEvent:
@@ -314,6 +329,7 @@ class Discussions:
                 "history": [],
                 "updatedAt": now().isoformat(),
             }
+            self._tell(session, actor, "discussion.hide", discussion, event)
             return event
 
     def note_commit(self, actor: Actor, discussion: Discussion, oid: str, subject: str) -> None:
@@ -375,7 +391,10 @@ class Discussions:
         actor: Actor,
         kind: str,
         data: dict[str, Any],
+        *,
+        told: str | None = "",
     ) -> DiscussionEvent:
+        """Add an event and tell of it: by its kind, as ``told``, or not at all (None)."""
         event = DiscussionEvent(
             discussion_id=discussion.id, type=kind, author_id=actor.user_id, data=data
         )
@@ -383,7 +402,27 @@ class Discussions:
         session.add(event)
         session.flush()
         session.refresh(event, ["author"])
+        action = _TOLD.get(kind) if told == "" else told
+        if action is not None:
+            self._tell(session, actor, action, discussion, event)
         return event
+
+    def _tell(
+        self,
+        session: Session,
+        actor: Actor,
+        action: str,
+        discussion: Discussion,
+        event: DiscussionEvent,
+    ) -> None:
+        details: dict[str, Any] = {"number": discussion.number}
+        if event.type == "comment":
+            details["event"] = event.id
+        elif event.type == "status-change":
+            details["status"] = event.data["status"]
+            details |= {"commit": event.data["oid"]} if "oid" in event.data else {}
+        repo = session.get(Repository, discussion.repository_id)
+        self._hub.events.record(session, actor, action, repo=repo, **details)
 
 
 def _comment(text: str) -> dict[str, Any]:
