@@ -22,6 +22,7 @@ from plait.errors import (
     RepositoryNotFound,
     TooManyRequests,
     Unauthorized,
+    Unsupported,
 )
 from plait.hub.permissions import ANONYMOUS
 
@@ -71,7 +72,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(PlaitError)
     async def _known(request: Request, error: PlaitError) -> JSONResponse:
-        if error.status >= 500:
+        if error.status >= 500 and error.status != Unsupported.status:
             log.error("%s %s: %s", request.method, request.url.path, error)
         return answer(request, error)
 

@@ -268,14 +268,17 @@ class Tokens:
     def grants_of(self, tokens: Iterable[Token]) -> dict[int, Sequence[Grant]]:
         """Return what fine-grained tokens were granted, by the token's id.
 
-        It is for the tokens' owner: a grant names a repository even if the owner has since lost
-        sight of it.
+        Repositories that a token's user cannot read any more are left out.
         """
-        found: dict[int, tuple[Grant, ...]] = {
-            token.id: () for token in tokens if token.scope == "fine-grained"
-        }
-        ids = [*found]
+        users = {token.id: token.user_id for token in tokens if token.scope == "fine-grained"}
+        ids = list(users)
+        found: dict[int, tuple[Grant, ...]] = dict.fromkeys(ids, ())
         with self._hub.session() as session:
+            readers = {
+                user.id: load_actor(session, user, "write")
+                for user in (session.get(Account, number) for number in set(users.values()))
+                if user is not None
+            }
             for start in range(0, len(ids), 500):
                 rows = session.execute(
                     select(TokenGrant, Repository, Account)
@@ -285,6 +288,11 @@ class Tokens:
                     .order_by(TokenGrant.id)
                 )
                 for row, repository, namespace in rows:
+                    reader = readers.get(users[row.token_id])
+                    if repository is not None and (
+                        reader is None or not can(reader, "repo.read", repository)
+                    ):
+                        continue
                     permission = cast(Permission, row.permission)
                     found[row.token_id] += (Grant(permission, repository, namespace),)
         return dict(found)
@@ -402,9 +410,7 @@ class Tokens:
             raise NotFound("There is no such session. It may have ended already.")
         with self._hub.session(write=True) as session:
             user = session.get(Account, actor.user_id)
-            session.execute(
-                delete(BrowserSession).where(BrowserSession.digest == found[0].digest)
-            )
+            session.execute(delete(BrowserSession).where(BrowserSession.digest == found[0].digest))
             self._hub.events.record(session, actor, "logout", account=user)
 
     def close_sessions(self, actor: Actor) -> None:
