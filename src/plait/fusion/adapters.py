@@ -74,7 +74,9 @@ def adapt(base: Checkpoint, folder: Path) -> Checkpoint:
             module = _module(key[: found.start()])
             pairs.setdefault(module, {})[f"{found.group(1) or ''}{found.group(2)}"] = entry
             continue
-        name = _target(_module(key).replace(".modules_to_save.default", ""), tensors, folder)
+        # whole tensors: modules that were trained, and embeddings that an adapter is put on
+        whole = re.sub(r"\.modules_to_save(\.default)?|\.base_layer", "", _module(key))
+        name = _target(whole, tensors, folder)
         _same_shape(entry, tensors[name], folder)
         tensors[name] = replace(entry, name=name)
     for module, parts in pairs.items():

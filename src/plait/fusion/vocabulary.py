@@ -26,6 +26,7 @@ from plait.recipes.fusion import FusionRecipe
 from plait.recipes.tokenizer import TokenRule
 
 MAX_FILE = 200_000_000
+PADDING = -2
 BINARY = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 _EMBEDDING = re.compile(
     r"(^|\.)(embed_tokens|wte|word_embeddings|shared|embed_in|embed_out|lm_head(\.decoder)?"
@@ -57,7 +58,7 @@ class Rearranged(Computed):
     """An embedding whose rows are another's in a new order.
 
     `order` gives the row for each new row, or -1 where `lent` (tensors and rows that are averaged;
-    none for zeros) has what stands there.
+    none for zeros) has what stands there, or -2 for padding: the mean of all rows that are none.
     """
 
     order: Array
@@ -73,12 +74,25 @@ class Rearranged(Computed):
             if here[first] >= 0:
                 start = int(here[first])
                 values[first:last] = rows_of(read, self.origin, start, start + last - first)
-        for number in np.flatnonzero(here < 0):
+        for number in np.flatnonzero(here == -1):
             sources = self.lent.get(low + int(number), ())
             if sources:
                 found = [rows_of(read, e, r, r + 1)[0].astype(np.float64) for e, r in sources]
                 values[number] = np.mean(found, 0)
+        if np.any(here == PADDING):
+            values[here == PADDING] = self._mean(read)
         return values
+
+    def _mean(self, read: Read) -> Array:
+        total = np.zeros(self.row)
+        tokens = np.flatnonzero(self.order != PADDING)
+        step = max((1 << 20) // self.row, 1)
+        breaks = np.flatnonzero(np.diff(tokens) != 1) + 1
+        for run in np.split(tokens, breaks):
+            for low in range(int(run[0]), int(run[-1]) + 1, step):
+                high = min(low + step, int(run[-1]) + 1)
+                total += np.add.reduce(self.rows(read, low, high), axis=0, dtype=np.float64)
+        return np.asarray(total / max(tokens.size, 1))
 
 
 def read_vocabulary(folder: Path) -> Vocabulary | None:
@@ -204,9 +218,7 @@ def _rearranged(
                 given[number] = lent.of(token, name)
             else:
                 order[number] = row
-        known = tuple((entry, r) for r in sorted(set(vocabulary.tokens.values())))
-        for number in set(range(size)) - set(tokens.values()):
-            given[number] = known  # padding: the mean of all
+        order[sorted(set(range(size)) - set(tokens.values()))] = PADDING
         tensors[name] = Rearranged(
             name=name,
             code=float_code(entry),
@@ -239,11 +251,14 @@ def _joined(
     data = json.loads(json.dumps(known[first].data))
     number = max(tokens.values(), default=-1) + 1
     new: dict[str, int] = {}
-    for vocabulary in known.values():
-        for token, _ in sorted(vocabulary.tokens.items(), key=lambda item: item[1]):
-            if token not in tokens:
-                tokens[token] = new[token] = number
-                number += 1
+    added = {t["content"] for v in known.values() for t in v.data.get("added_tokens") or ()}
+    # added tokens come last, as they do in every tokenizer
+    for late in (False, True):
+        for vocabulary in known.values():
+            for token, _ in sorted(vocabulary.tokens.items(), key=lambda item: item[1]):
+                if token not in tokens and (token in added) is late:
+                    tokens[token] = new[token] = number
+                    number += 1
     if not new:
         return tokens, None
     if known[first].file == "tokenizer.json":

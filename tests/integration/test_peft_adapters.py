@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters that PEFT saved, put on their base by Plait and by PEFT's merge_and_unload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plait.fusion import fused_tensors
+
+pytestmark = pytest.mark.models
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {"target_modules": ["q_proj", "down_proj"]}),
+    "rslora": ("llama", {"target_modules": ["v_proj"], "use_rslora": True}),
+    "patterns": (
+        "llama",
+        {
+            "target_modules": ["q_proj", "v_proj"],
+            "rank_pattern": {"v_proj": 2},
+            "alpha_pattern": {"layers.1.self_attn.q_proj": 9},
+        },
+    ),
+    "embedding and head": (
+        "llama",
+        {"target_modules": ["embed_tokens", "o_proj"], "modules_to_save": ["lm_head"]},
+    ),
+    "layers that store inputs first": (
+        "gpt2",
+        {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_merge_and_unload(tmp_path: Path, name: str) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    peft = pytest.importorskip("peft")
+    from safetensors.numpy import load_file
+
+    kind, settings = CASES[name]
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        config = transformers.GPT2Config(
+            n_embd=16, n_layer=2, n_head=2, n_positions=20, vocab_size=32
+        )
+        model = transformers.GPT2LMHeadModel(config)
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            intermediate_size=24,
+            vocab_size=32,
+            tie_word_embeddings=False,
+        )
+        model = transformers.LlamaForCausalLM(config)
+    model.save_pretrained(tmp_path / "base")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, lora_alpha=6, **settings))
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn_like(parameter) * 0.1)
+    adapted.save_pretrained(tmp_path / "adapter")
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    reference = f"{tmp_path / 'base'}+{tmp_path / 'adapter'}"
+    models = [{"model": reference, "parameters": {"weight": 1}}]
+    made = dict(fused_tensors({"merge_method": "linear", "models": models}))
+    wanted = load_file(tmp_path / "merged" / "model.safetensors")
+    assert made.keys() == wanted.keys()
+    for tensor, values in wanted.items():
+        np.testing.assert_allclose(made[tensor], values, rtol=1e-5, atol=1e-6, err_msg=tensor)
