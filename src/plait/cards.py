@@ -13,13 +13,15 @@ from typing import Any
 import yaml
 
 from plait.errors import BadInput
+from plait.terms import LICENSES, TASKS
 
 MAX_HEAD = 2**18
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 
 _FENCE = re.compile(
-    r"\A\ufeff?---[ \t]*\r?\n(?P<head>.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+    r"\A\ufeff?(?:[ \t]*\r?\n)*---[ \t]*\r?\n(?P<head>.*?)^---[ \t]*(?:\r?\n|\Z)",
+    re.DOTALL | re.MULTILINE,
 )
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -196,6 +198,10 @@ class CardReport:
 
 _STRINGS = ("license", "license_name", "license_link", "pipeline_tag", "library_name", "title")
 _STRING_LISTS = ("tags", "datasets", "base_model", "language", "metrics", "task_categories")
+_COLORS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+_RELATIONS = ("adapter", "merge", "quantized", "finetune")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}|code|multilingual")
+_REPOSITORY = re.compile(r"[\w.-]{1,96}(?:/[\w.-]{1,96})?")
 _SDKS = ("gradio", "docker", "static", "streamlit")
 
 
@@ -212,15 +218,98 @@ def validate_card(content: str, repo_type: str = "model") -> CardReport:
         data = parse_card(content).data
     except BadInput as error:
         return CardReport((error.message,))
-    errors = [*_duplicates(head), *_wrong_kinds(data)]
-    warnings = []
+    errors = [*_duplicates(head), *_wrong_kinds(data), *_wrong_words(data), *_wrong_results(data)]
+    warnings = _unknown_tasks(data)
     if not data:
         warnings.append("The card's YAML head is empty. Name at least the license.")
-    elif repo_type != "space" and "license" not in data:
-        warnings.append("The card names no license. Without one nobody may use the files.")
-    if repo_type == "space" and data.get("sdk") not in _SDKS:
-        warnings.append(f"'sdk' should be one of: {', '.join(_SDKS)}.")
+    if repo_type == "space" and data:
+        sdk = data.get("sdk")
+        if sdk is None:
+            warnings.append(f"The card names no 'sdk'. It is one of: {', '.join(_SDKS)}.")
+        elif sdk not in _SDKS:
+            errors.append(f"'sdk' must be one of: {', '.join(_SDKS)}.")
+        for key in ("colorFrom", "colorTo"):
+            if data.get(key) is not None and data[key] not in _COLORS:
+                errors.append(f"'{key}' must be one of: {', '.join(_COLORS)}.")
     return CardReport(tuple(errors), tuple(warnings))
+
+
+def _wrong_words(data: Mapping[str, Any]) -> list[str]:
+    """Check what has a list of words or a form on the Hub, as the Hub does."""
+    errors = []
+    for value in _texts(data, "license"):
+        if value.lower() not in LICENSES:
+            errors.append(
+                f"'license' is {_shown(value)}, which is no license that the Hub knows by an id. "
+                "Use its id (as mit or apache-2.0), or 'other' with 'license_name' and "
+                "'license_link'."
+            )
+    for value in _texts(data, "language"):
+        if not _LANGUAGE.fullmatch(value):
+            errors.append(
+                f"'language' holds {_shown(value)}. Use an ISO 639 code of two or three letters, "
+                "as 'en', or 'code' or 'multilingual'."
+            )
+    for key, what in (("base_model", "model"), ("datasets", "dataset")):
+        for value in _texts(data, key):
+            if not _REPOSITORY.fullmatch(value):
+                errors.append(
+                    f"'{key}' holds {_shown(value)}, which cannot name a {what}. "
+                    "Write it as 'namespace/name'."
+                )
+    relation = data.get("base_model_relation")
+    if relation is not None and relation not in _RELATIONS:
+        errors.append(f"'base_model_relation' must be one of: {', '.join(_RELATIONS)}.")
+    return errors
+
+
+def _unknown_tasks(data: Mapping[str, Any]) -> list[str]:
+    return [
+        f"'{key}' holds {_shown(value)}, which is no task that the Hub knows."
+        for key in ("pipeline_tag", "task_categories")
+        for value in _texts(data, key)
+        if value not in TASKS
+    ]
+
+
+def _wrong_results(data: Mapping[str, Any]) -> list[str]:
+    """Check that each result names its task, dataset and metrics, without which none is shown."""
+    index = data.get("model-index")
+    errors = []
+    for number, model in enumerate(index if isinstance(index, list) else []):
+        here = f"'model-index[{number}]'"
+        if not isinstance(model, dict):
+            continue
+        if not isinstance(model.get("name"), str):
+            errors.append(f"{here} must have a 'name'.")
+        results = model.get("results")
+        if not isinstance(results, list):
+            errors.append(f"{here} must have a list of 'results'.")
+            continue
+        for place, result in enumerate(results[:1000]):
+            for key in ("task", "dataset"):
+                part = result.get(key) if isinstance(result, dict) else None
+                if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+                    errors.append(f"{here}: result {place} must have a '{key}' with a 'type'.")
+            metrics = result.get("metrics") if isinstance(result, dict) else None
+            if not isinstance(metrics, list) or not all(
+                isinstance(metric, dict) and "type" in metric and "value" in metric
+                for metric in metrics
+            ):
+                errors.append(
+                    f"{here}: result {place} must have 'metrics', each with 'type' and 'value'."
+                )
+    return errors[:20]
+
+
+def _texts(data: Mapping[str, Any], key: str) -> list[str]:
+    value = data.get(key)
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)][:100]
+
+
+def _shown(value: str) -> str:
+    return repr(value[:60])
 
 
 def _duplicates(head: str) -> list[str]:

@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from plait import cards
 from plait.api.context import HubOf, Readable, User
 from plait.api.gitpatterns import is_ignored, is_large
 from plait.api.routing import Revision
-from plait.cards import read_head
 from plait.errors import BadInput, EntryNotFound, PlaitError
 from plait.hub import Hub, TreeEntry
 from plait.hub.database import Repository
@@ -77,13 +77,15 @@ def preupload(
 @router.post("/api/validate-yaml")
 def validate_card(body: _Card) -> JSONResponse:
     """Check the YAML at the head of a card before it is committed."""
-    try:
-        read_head(body.content)
-    except BadInput as error:
-        return JSONResponse(
-            {"errors": [{"message": error.message}], "warnings": [], "error": error.message}, 400
-        )
-    return JSONResponse({"errors": [], "warnings": []})
+    kind = body.repoType if body.repoType in ("dataset", "space") else "model"
+    report = cards.validate_card(body.content, kind)
+    found: dict[str, Any] = {
+        "errors": [{"message": message} for message in report.errors],
+        "warnings": [{"message": message} for message in report.warnings],
+    }
+    if report.errors:
+        return JSONResponse({**found, "error": report.errors[0]}, 400)
+    return JSONResponse(found)
 
 
 def _is_large(file: _File, attributes: str, limit: int) -> bool:
