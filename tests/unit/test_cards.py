@@ -181,8 +181,7 @@ def test_tags_are_those_of_the_hub() -> None:
         ("---\nmodel-index: [{name: a, results: []}]\n---\n", "model", [], []),
         ("---\nmodel-index: [{results: []}]\n---\n", "model", ["'name'"], []),
         (
-            "---\nmodel-index: [{name: a, results: "
-            "[{task: {type: x}, metrics: [{type: f1}]}]}]\n---\n",
+            "---\nmodel-index: [{name: a, results: [{task: {type: x}, metrics: [{}]}]}]\n---\n",
             "model",
             ["'dataset'", "'metrics'"],
             [],
