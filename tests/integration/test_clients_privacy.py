@@ -73,7 +73,7 @@ def test_a_members_role_opens_the_organisations_private_repositories(
     accounts = live_hub.hub.accounts
     accounts.add_member(accounts.get(shop), accounts.get(bob.name), "read")
     assert bob.api.repo_exists(repo)
-    with pytest.raises(HfHubHTTPError, match="may not change"):
+    with pytest.raises(HfHubHTTPError, match="may not do this"):
         bob.api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo)
 
 
