@@ -27,7 +27,7 @@ class TaskSource:
     @property
     def private(self) -> bool:
         """Tell whether nothing of its content may be shown."""
-        return self.dataset.private
+        return not can(ANONYMOUS, "repo.files", self.dataset)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def find_sources(
     Returns:
         The sources, and the names of the tasks whose data set cannot be used.
 
-    A public data set may be used by everybody. A private one must itself permit it, in the
+    A public data set may be used by everybody. A private or gated one must itself permit it, in the
     ``plait.yaml`` at its main: ``evaluation: {allow: [namespace/name]}``. One that does not and
     one that does not exist are the same thing here: what a model's page says must not tell of
     private data sets.
@@ -121,8 +121,10 @@ def _find(hub: Hub, repo: Repository, spec: TaskSpec) -> TaskSource:
 
 def may_use(hub: Hub, repo: Repository, dataset: Repository) -> bool:
     """Tell whether the hub's jobs may judge ``repo`` by ``dataset``."""
-    if can(ANONYMOUS, "repo.read", dataset):
+    if can(ANONYMOUS, "repo.files", dataset):
         return True
+    if dataset.disabled:
+        return False
     head = hub.git.head(dataset)
     if head is None:
         return False
