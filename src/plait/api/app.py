@@ -49,7 +49,7 @@ from plait.hub import Hub
 _rest = APIRouter()
 
 
-@_rest.get("/healthz", tags=["operation"])
+@_rest.get("/healthz", tags=["operation"], response_class=PlainTextResponse)
 async def health() -> PlainTextResponse:
     """Answer that the server is up."""
     return PlainTextResponse("ok\n")

@@ -81,7 +81,9 @@ def list_commits_of_ref(
     return list_commits(request, hub, repo, f"{revision}/{path}", expand, limit, cursor)
 
 
-@router.get("/api/{kind:type}/{namespace}/{name}/compare/{revision}")
+@router.get(
+    "/api/{kind:type}/{namespace}/{name}/compare/{revision}", response_class=PlainTextResponse
+)
 def compare(
     hub: HubOf, actor: Caller, repo: Readable, revision: Revision, raw: bool = False
 ) -> PlainTextResponse:

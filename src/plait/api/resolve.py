@@ -17,7 +17,9 @@ router = APIRouter(tags=["files"])
 @router.head(
     "/{kind:prefix}/{namespace}/{name}/resolve/{revision}/{path:path}", include_in_schema=False
 )
-@router.get("/{kind:prefix}/{namespace}/{name}/resolve/{revision}/{path:path}")
+@router.get(
+    "/{kind:prefix}/{namespace}/{name}/resolve/{revision}/{path:path}", response_class=Response
+)
 def resolve(
     request: Request,
     hub: HubOf,
@@ -33,7 +35,7 @@ def resolve(
 
 
 @router.head("/{namespace}/{name}/resolve/{revision}/{path:path}", include_in_schema=False)
-@router.get("/{namespace}/{name}/resolve/{revision}/{path:path}")
+@router.get("/{namespace}/{name}/resolve/{revision}/{path:path}", response_class=Response)
 def resolve_of_model(
     request: Request,
     hub: HubOf,

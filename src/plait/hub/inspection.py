@@ -132,17 +132,19 @@ def check_distinct(names: Iterable[str]) -> None:
     """Refuse names of one folder that not every system can tell apart.
 
     Raises:
-        BadInput: two differ by case alone.
+        BadInput: two differ by case alone, or by forms of one letter.
     """
     seen: dict[str, str] = {}
     for name in names:
-        folded = name.casefold()
+        folded = name.lower()
         if not folded.isascii():
-            folded = unicodedata.normalize("NFC", folded)
+            # Forms of one letter (full width, ligatures, composed or not) look alike, too.
+            folded = unicodedata.normalize("NFKC", name).casefold()
+            folded = unicodedata.normalize("NFKC", folded)
         if (other := seen.setdefault(folded, name)) != name:
             raise BadInput(
-                f"'{other}' and '{name}' in one folder differ by case alone, which not every "
-                "system can check out. Rename one."
+                f"'{other}' and '{name}' in one folder differ by case alone, or by forms of "
+                "one letter, which not every system can check out. Rename one."
             )
 
 
