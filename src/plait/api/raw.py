@@ -17,7 +17,7 @@ router = APIRouter(tags=["files"])
 @router.head(
     "/{kind:prefix}/{namespace}/{name}/raw/{revision}/{path:path}", include_in_schema=False
 )
-@router.get("/{kind:prefix}/{namespace}/{name}/raw/{revision}/{path:path}")
+@router.get("/{kind:prefix}/{namespace}/{name}/raw/{revision}/{path:path}", response_class=Response)
 def raw(
     request: Request,
     hub: HubOf,
@@ -33,7 +33,7 @@ def raw(
 
 
 @router.head("/{namespace}/{name}/raw/{revision}/{path:path}", include_in_schema=False)
-@router.get("/{namespace}/{name}/raw/{revision}/{path:path}")
+@router.get("/{namespace}/{name}/raw/{revision}/{path:path}", response_class=Response)
 def raw_of_model(
     request: Request,
     hub: HubOf,
