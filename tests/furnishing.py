@@ -33,6 +33,7 @@ extra_gated_fields:
 """
 TABLE = "name,score,note\n" + "".join(f"row {n},{n / 7:.3f},<b>{n}</b>\n" for n in range(130))
 LINES = "".join(f'{{"id": {n}, "tags": ["a", "b"], "text": "line {n}"}}\n' for n in range(5))
+README = "---\nlicense: mit\nlanguage: en\n---\n# Files\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
 SCRIPT = "def add(a: int, b: int) -> int:\n    return a + b\n"
 
 
@@ -110,7 +111,7 @@ def _files(gallery: Gallery) -> Repository:
     repo = hub.repositories.create(actor, "dataset", "commons/files-of-every-kind")
     pickle = keep(hub, repo, "old/weights.bin", b"\x80\x04cos\nsystem\n.")
     operations = [
-        AddBytes("README.md", b"---\nlicense: mit\nlanguage: en\n---\n# Files\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"),
+        AddBytes("README.md", README.encode()),
         AddBytes("data/table.csv", TABLE.encode()),
         AddBytes("data/rows.jsonl", LINES.encode()),
         AddBytes("scripts/add.py", SCRIPT.encode()),
@@ -185,7 +186,7 @@ def public_addresses(gallery: Gallery) -> list[str]:
         "/datasets?language=en",
         "/collections",
         gallery.places["collection"],
-        "/setup?secret=none",
+        "/setup",
         "/shop-user",
         "/commons?tab=models",
         "/commons?tab=collections",

@@ -183,7 +183,11 @@ def _listing(visit: Visit, kind: str | None) -> Response:
         action=f"/{kind}s" if kind else "/search",
         given=given,
         narrowed=[(name, value) for name, value in given.items() if value],
-        keep=[(name, value) for name, value in given.items() if value and name != "search"],
+        keep=[
+            (name, value)
+            for name, value in given.items()
+            if value and name not in ("search", "author")
+        ],
         without=lambda name: visit.link(**{name: None, "cursor": None}),
         sort=sort,
         sorts=[(key, visit.link(sort=key, cursor=None)) for key in SORTS],

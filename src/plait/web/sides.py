@@ -25,7 +25,7 @@ def own_page(visit: Visit, current: str, *, code: int = 200, **values: Any) -> R
         f"settings/{current}.html",
         code=code,
         side_title=visit.t("side.yours"),
-        side=[(f"side.{key}", f"/settings/{key}", key == current) for key in _OWN],
+        side=[(f"side.{key}", f"/settings/{key}", key in (current, f"{current}s")) for key in _OWN],
         **{"problem": "", **values},
     )
 
@@ -39,7 +39,10 @@ def organization_page(
         f"organization/{current}.html",
         code=code,
         side_title=organization.fullname or organization.name,
-        side=[(f"side.{key}", f"{base}/{key}", key == current) for key in _ORGANIZATION],
+        side=[
+            (f"side.{key}", f"{base}/{key}", key in (current, f"{current}s"))
+            for key in _ORGANIZATION
+        ],
         organization=organization,
         base=base,
         **{"problem": "", **values},
@@ -58,7 +61,8 @@ def system_page(visit: Visit, current: str, *, code: int = 200, **values: Any) -
         f"system/{current}.html",
         code=code,
         side_title=visit.t("nav.system"),
-        side=overview + [(f"side.{key}", f"/system/{key}", key == current) for key in _SYSTEM],
+        side=overview
+        + [(f"side.{key}", f"/system/{key}", key in (current, f"{current}s")) for key in _SYSTEM],
         **{"problem": "", **values},
     )
 

@@ -77,9 +77,13 @@ def sign_out(visit: Visitor, form: Form) -> Response:
     return response
 
 
-def setup(visit: Visitor, secret: str = "") -> Response:
-    """Show the form of a one-time link: choose a password."""
-    return visit.render("setup.html", secret=secret.strip()[:200], problem="")
+def setup(visit: Visitor) -> Response:
+    """Show the form of a one-time link: choose a password.
+
+    The secret stands behind the address's ``#``, which browsers do not send: no log holds it. The
+    page's script puts it into the form; without scripts it is pasted.
+    """
+    return visit.render("setup.html", secret="", problem="")
 
 
 def use_link(visit: Visitor, form: Form) -> Response:

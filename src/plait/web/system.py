@@ -117,7 +117,7 @@ def change_user(visit: Visitor, form: Form) -> Response:
 
 def _invited(visit: Visit, user: Account) -> Response:
     secret = visit.hub.accounts.invite(user, by=visit.actor)
-    link = f"{visit.hub.settings.url}/setup?secret={secret}"
+    link = f"{visit.hub.settings.url}/setup#{secret}"
     return _users(visit, link=link, invited=user.name)
 
 

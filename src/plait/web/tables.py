@@ -41,6 +41,15 @@ class Table:
     """All rows, where the file says so."""
     more_columns: int = 0
 
+    @property
+    def numbers(self) -> Sequence[bool]:
+        """Tell of each column whether it holds numbers alone."""
+        return [
+            any(row[place].text for row in self.rows)
+            and all(row[place].number or not row[place].text for row in self.rows)
+            for place in range(len(self.columns))
+        ]
+
 
 def is_table(path: str) -> bool:
     """Tell whether a file's name says that it is a table that is read as text."""

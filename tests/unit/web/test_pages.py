@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from fastapi.testclient import TestClient
 
+from furnishing import KEEPER, SYSTEM_ADDRESSES, own_addresses
 from gallery import Gallery, weights
 from plait.collaboration import jobs
 from plait.hub import AddBytes
@@ -43,9 +44,14 @@ class Outline(HTMLParser):
 
 
 def test_every_page_opens_in_both_languages(gallery: Gallery, browser: Browser) -> None:
-    for visitor in (None, "commons-user"):
+    pages = (
+        (None, gallery.addresses()),
+        ("commons-user", own_addresses(gallery)),
+        (KEEPER, SYSTEM_ADDRESSES),
+    )
+    for visitor, addresses in pages:
         client = browser(visitor)
-        for address in gallery.addresses():
+        for address in addresses:
             for code in ("en", "zh"):
                 answer = client.get(address, headers={"Accept-Language": code})
                 assert answer.status_code == (404 if "nobody" in address else 200), address
@@ -56,7 +62,7 @@ def test_pages_have_one_main_heading_in_order_and_nothing_inline(
     gallery: Gallery, browser: Browser
 ) -> None:
     client = browser("commons-user")
-    for address in gallery.addresses():
+    for address in (*gallery.addresses(), *own_addresses(gallery)):
         outline = Outline(client.get(address).text)
         assert outline.levels.count(1) == 1, address
         steps = zip(outline.levels, outline.levels[1:], strict=False)
@@ -153,7 +159,8 @@ def test_a_session_ends_with_its_token(gallery: Gallery, browser: Browser) -> No
     found = gallery.hub.tokens.authenticate(plain)
     assert found is not None
     gallery.hub.tokens.revoke(found[1].id)
-    assert client.get(f"{BASE}/discussions/new").status_code == 401
+    answer = client.get(f"{BASE}/discussions/new")
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/login?next=")
 
 
 def test_forms_of_other_sites_are_refused(gallery: Gallery, browser: Browser) -> None:
@@ -218,7 +225,7 @@ def shown(client: TestClient, gallery: Gallery, what: str) -> str:
         ("waiting", ("Ready to merge", "Not judged yet", "Merge</button>")),
         ("running", ("Merging", "looking for the best fusion", "Cancel the job")),
         ("failed", ("The merge did not finish", "has a NaN in encoder.weight")),
-        ("text", ("Ready to merge", "merges at once", "+# Other")),
+        ("text", ("Ready to merge", "merges at once", "Other")),
         ("draft", ("Draft", "Mark as ready")),
     ],
 )
@@ -292,7 +299,7 @@ def test_a_running_job_can_be_followed_with_and_without_script(
 def test_files_are_shown_as_their_kind_allows(gallery: Gallery, browser: Browser) -> None:
     client = browser(None)
     tensors = client.get(f"{BASE}/blob/main/model.safetensors").text
-    assert "classifier.weight" in tensors and "2 × 2" in tensors and "sha256:" in tensors
+    assert "classifier.weight" in tensors and "2 × 2" in tensors and "SHA-256" in tensors
     source = client.get(f"{BASE}/blob/main/README.md?plain=1").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source and 'id="L1"' in source
     assert "<img src=" in client.get(f"{BASE}/blob/main/docs/picture.png").text

@@ -72,3 +72,30 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+
+// A one-time secret stands behind the address's "#", so that no server's log ever holds it.
+for (const field of document.querySelectorAll("[data-from-address]")) {
+  const secret = decodeURIComponent(location.hash.slice(1));
+  if (!secret) continue;
+  field.value = secret;
+  history.replaceState(null, "", location.pathname);
+}
+
+// On a narrow screen the filters would push what they filter out of sight.
+if (matchMedia("(max-width: 61.99rem)").matches) {
+  for (const filters of document.querySelectorAll("details.facets")) filters.open = false;
+}
+
+for (const menu of document.querySelectorAll("details.menu")) {
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  document.addEventListener("click", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+  menu.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
+  });
+}
