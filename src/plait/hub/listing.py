@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from plait.errors import BadInput
 from plait.hub.cursors import read_cursor, write_cursor
@@ -128,8 +128,9 @@ def filtered(query: Select[Any], actor: Actor, filters: Filters) -> Select[Any]:
     if filters.namespace is not None:
         owner = select(Account.id).where(Account.name_key == filters.namespace.lower())
         query = query.where(Repository.namespace_id == owner.scalar_subquery())
-    for word in [part for text in words for part in text.lower().split()][:MAX_WORDS]:
-        query = query.where(Repository.search_key.contains(word, autoescape=True))
+    parts = [part for text in words for part in text.lower().split()][:MAX_WORDS]
+    if parts:
+        query = query.where(Repository.id.in_(_named(filters.repo_type, parts)))
     for any_of in tags:
         query = query.where(_tagged(any_of))
     if filters.gated is not None:
@@ -140,6 +141,15 @@ def filtered(query: Select[Any], actor: Actor, filters: Filters) -> Select[Any]:
     if most is not None:
         query = query.where(Repository.parameters <= most)
     return query
+
+
+def _named(repo_type: str | None, parts: Sequence[str]) -> Select[Any]:
+    """Select the ids of those whose name holds all parts, out of an index that has the names."""
+    named = aliased(Repository)
+    query = select(named.id)
+    if repo_type is not None:
+        query = query.where(named.type == repo_type)
+    return query.where(*(named.search_key.contains(part, autoescape=True) for part in parts))
 
 
 def _tagged(any_of: Sequence[str]) -> ColumnElement[bool]:
