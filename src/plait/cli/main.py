@@ -20,6 +20,7 @@ from plait.cli import (
     pulls,
     serve,
     settings,
+    storage,
     teams,
     tokens,
 )
@@ -68,6 +69,7 @@ app.command("check")(check.check)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
 app.command("gc")(maintenance.gc)
+app.add_typer(storage.storage, name="storage")
 app.command("settings")(settings.settings)
 app.command("check-hub")(maintenance.check_hub)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import PlaitError
@@ -58,6 +58,7 @@ def test_terms_are_kept_as_they_are(made: Made) -> None:
     assert list(unpack_terms(pack_terms(made.terms))) == made.terms
 
 
+@settings(deadline=None)
 @given(files(), st.data())
 def test_a_range_is_its_bytes(made: Made, data: st.DataObject) -> None:
     whole = made.data
@@ -76,6 +77,7 @@ def test_a_range_is_its_bytes(made: Made, data: st.DataObject) -> None:
     assert found == whole[start:end]
 
 
+@settings(deadline=None)
 @given(files(), st.data())
 def test_what_clients_are_told_makes_the_range(made: Made, data: st.DataObject) -> None:
     whole = made.data
