@@ -15,6 +15,7 @@ from plait.collaboration.merging.plan import Plan, State
 from plait.errors import BadInput
 from plait.fusion import check_model, fuse
 from plait.fusion.checkpoints import open_checkpoint
+from plait.fusion.vocabulary import read_vocabulary
 from plait.hub import Hub, Repository
 from plait.lineage import FILE as LINEAGE
 from plait.lineage import Contribution, Origin, parse_lineage
@@ -122,6 +123,14 @@ def check_contribution(base: Path, folder: Path, title: str) -> None:
     extra = sorted(set(theirs.tensors) - set(ours.tensors))
     if extra:
         raise BadInput(f"{title} has the tensor '{extra[0][:100]}' that its base lacks.")
+    with named({folder: title, base: "the base"}):
+        mine, own = read_vocabulary(folder), read_vocabulary(base)
+    # Later merges read every contribution with main's tokenizer: it must mean the same.
+    if mine is not None and own is not None and mine.tokens != own.tokens:
+        raise BadInput(
+            f"{title} has another vocabulary than its base: a token stands for another row of the "
+            "embeddings, or is new. Fine-tune with the base's tokenizer."
+        )
 
 
 def check_config(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
