@@ -74,3 +74,28 @@ def test_the_same_as_merge_and_unload(tmp_path: Path, name: str) -> None:
     assert made.keys() == wanted.keys()
     for tensor, values in wanted.items():
         np.testing.assert_allclose(made[tensor], values, rtol=1e-5, atol=1e-6, err_msg=tensor)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.4])
+def test_ties_in_pefts_dialect(tmp_path: Path, density: float) -> None:
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft.utils.merge_utils")
+    from safetensors.numpy import save_file
+
+    random = np.random.default_rng(0)
+    base = random.standard_normal((30, 40)).astype(np.float32)
+    changes = [random.standard_normal((30, 40)).astype(np.float32) for _ in range(3)]
+    for name, values in {"base": base, **{str(i): base + c for i, c in enumerate(changes)}}.items():
+        (tmp_path / name).mkdir()
+        save_file({"w": values}, tmp_path / name / "model.safetensors")
+    weights = (0.5, 0.3, 0.4)
+    models = [
+        {"model": str(tmp_path / str(i)), "parameters": {"weight": w, "density": density}}
+        for i, w in enumerate(weights)
+    ]
+    data = {"merge_method": "ties", "base_model": str(tmp_path / "base"), "models": models}
+    made = dict(fused_tensors(data | {"dialect": "peft"}))["w"]
+    # what is trimmed is the change as float32 has it
+    tensors = [torch.from_numpy((base + c) - base) for c in changes]
+    wanted = peft.ties(tensors, torch.tensor(weights), density)
+    np.testing.assert_allclose(made, base + wanted.numpy(), rtol=1e-5, atol=1e-5)

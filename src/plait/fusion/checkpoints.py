@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from plait.fusion.safetensors import Entry, read_header
 
 MAX_INDEX = 200_000_000
 MAX_CONFIG = 20_000_000
+STATISTICS = "plait_statistics.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -31,6 +32,7 @@ class Checkpoint:
     tensors: Mapping[str, Entry]
     config: Mapping[str, Any]
     stamps: Mapping[Path, tuple[int, int, int, int]] = field(default_factory=dict)
+    statistics: Mapping[str, Entry] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -95,7 +97,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         files, wanted = _indexed(folder, index)
     else:
         single = folder / "model.safetensors"
-        files = (single,) if single.is_file() else tuple(sorted(folder.glob("*.safetensors")))
+        others = sorted(f for f in folder.glob("*.safetensors") if f.name != STATISTICS)
+        files = (single,) if single.is_file() else tuple(others)
         wanted = None
     if not files:
         raise BadInput(_nothing_to_read(folder))
@@ -122,7 +125,20 @@ def open_checkpoint(folder: Path) -> Checkpoint:
                 )
     if not tensors:
         raise BadInput(f"{folder} has no tensors in its safetensors files.")
-    return Checkpoint(folder, files, tensors, read_json(folder / "config.json", MAX_CONFIG), stamps)
+    statistics = {}
+    if (folder / STATISTICS).is_file():
+        statistics = read_header(folder / STATISTICS)
+    config = read_json(folder / "config.json", MAX_CONFIG)
+    return Checkpoint(folder, files, tensors, config, stamps, statistics)
+
+
+def with_statistics(model: Checkpoint) -> Checkpoint:
+    """Return the model with its file of statistics among its files: what they hold matters too."""
+    path = model.folder / STATISTICS
+    if not model.statistics or path in model.files:
+        return model
+    stamps = dict(model.stamps) | {path: file_stamp(path)}
+    return replace(model, files=(*model.files, path), stamps=stamps)
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:

@@ -158,8 +158,23 @@ class TensorSweep:
                 keys=[self._keys[p] for p in places],
                 arithmetic=self.job.arithmetic,
                 state=self.state,
+                statistics=[self._statistic(p, low, size) for p in places],
                 spare=space.take,
             )
+
+    def _statistic(self, place: int, low: int, size: int) -> Array | None:
+        entry = self.job.statistics[place] if self.job.statistics else None
+        if entry is None:
+            return None
+        if entry.shape == self.job.shape:
+            return self._load(f"s{place}", entry, low, size)
+        values: Array = np.empty(entry.size, self._kind)
+        raw = np.empty(entry.size, STORAGE[entry.code])
+        self._readers.read(entry, 0, raw)
+        decode(raw, entry.code, values)
+        if not all_finite(values):
+            raise BadInput(f"{entry.path}: the statistics '{entry.name}' hold NaN or infinity.")
+        return values
 
     def _load(self, name: str, entry: Entry, start: int, size: int) -> Array:
         values = self._space.take(name, self._kind)[:size]

@@ -10,8 +10,8 @@ from typing import Any
 from plait.errors import BadInput
 from plait.fusion import methods
 from plait.fusion.alike import check_alike
-from plait.fusion.arrange import Made, arrange, has_base
-from plait.fusion.checkpoints import Checkpoint
+from plait.fusion.arrange import Input, Made, arrange, has_base
+from plait.fusion.checkpoints import STATISTICS, Checkpoint
 from plait.fusion.methods.base import Method, Parameter, Value
 from plait.fusion.numbers import CODES, FLOATS, promote
 from plait.fusion.safetensors import Entry
@@ -47,6 +47,7 @@ class Job:
     settings: tuple[Mapping[str, Value], ...]
     options: Mapping[str, Value]
     copies: bool = False
+    statistics: tuple[Entry | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def build_plan(
         )
     check_alike(models)
     made, layers = arrange(recipe, models)
-    jobs = [_job(tensor, recipe, method) for tensor in made]
+    jobs = [_job(tensor, recipe, method, models) for tensor in made]
+    if method.statistics and not any(any(j.statistics) for j in jobs):
+        raise BadInput(
+            f"The method '{method.name}' needs statistics of the models' data: no model has "
+            f"{STATISTICS} with '{method.statistics}' in it."
+        )
     if not any(not j.copies for j in jobs):
         raise BadInput("The models have no floating-point tensors to fuse.")
     jobs.sort(key=lambda j: j.name)
@@ -144,7 +150,9 @@ def _check_parameters(recipe: FusionRecipe, method: Method) -> None:
                 )
 
 
-def _job(tensor: Made, recipe: FusionRecipe, method: Method) -> Job:
+def _job(
+    tensor: Made, recipe: FusionRecipe, method: Method, models: Mapping[str, Checkpoint]
+) -> Job:
     inputs = list(tensor.inputs)
     codes = {i.entry.code for i in inputs}
     first = inputs[0].entry
@@ -191,7 +199,30 @@ def _job(tensor: Made, recipe: FusionRecipe, method: Method) -> Job:
         models=tuple(i.source.model for i in inputs),
         settings=settings,
         options=options,
+        statistics=_statistics(inputs, first, method, models),
     )
+
+
+def _statistics(
+    inputs: list[Input], first: Entry, method: Method, models: Mapping[str, Checkpoint]
+) -> tuple[Entry | None, ...]:
+    """Return what each model's owner published about a tensor, if the method uses it."""
+    if method.statistics is None:
+        return ()
+    found = []
+    for one in inputs:
+        known = models[one.source.model].statistics
+        entry = known.get(f"{method.statistics}.{one.entry.name}")
+        wanted = first.shape
+        if method.statistics == "gram" and len(wanted) == 2:
+            wanted = (wanted[1], wanted[1])
+        if entry is not None and (entry.shape != wanted or entry.code not in FLOATS):
+            raise BadInput(
+                f"{entry.path}: '{entry.name}' has the shape {list(entry.shape)} but must be of "
+                f"floats in the shape {list(wanted)}."
+            )
+        found.append(entry)
+    return tuple(found)
 
 
 def _value(parameter: Parameter, tensor: Made, source: Source | None, method: Method) -> Value:

@@ -17,7 +17,7 @@ import numpy as np
 
 from plait.errors import BadInput, Cancelled, Conflict
 from plait.fusion import methods
-from plait.fusion.checkpoints import Checkpoint, hash_files, identity
+from plait.fusion.checkpoints import Checkpoint, hash_files, identity, with_statistics
 from plait.fusion.companions import write_companions
 from plait.fusion.engine import Engine, Readers
 from plait.fusion.numbers import STORAGE, Array, decode
@@ -311,6 +311,8 @@ def _prepare(
     build_plan(recipe, models, vocabulary)
     if recipe.chat_template:
         chosen_template(recipe.chat_template, models)
+    if methods.get(recipe.method).statistics:
+        models = {r: with_statistics(m) for r, m in models.items()}
     hashes: dict[Path, str] = {}
     if hashing:
         files = list(dict.fromkeys(p for m in models.values() for p in m.files))

@@ -28,7 +28,9 @@ from plait.fusion.methods.deltas import (
 )
 from plait.fusion.methods.linear import LINEAR, PASSTHROUGH
 from plait.fusion.methods.slerp import NUSLERP, SLERP
+from plait.fusion.methods.spectral import ISO_C, ISO_CTS, KNOTS_TIES, TSV_M, WUDI
 from plait.fusion.methods.sphere import KARCHER, MODEL_STOCK, MULTISLERP
+from plait.fusion.methods.statistics import FISHER, REGMEAN
 from plait.fusion.methods.swaps import ARCEE_FUSION, NEARSWAP
 from plait.recipes.fusion import hint
 
@@ -58,6 +60,13 @@ _BUILT_IN = {
         MODEL_STOCK,
         NEARSWAP,
         ARCEE_FUSION,
+        TSV_M,
+        ISO_C,
+        ISO_CTS,
+        WUDI,
+        KNOTS_TIES,
+        FISHER,
+        REGMEAN,
     )
 }
 

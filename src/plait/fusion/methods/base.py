@@ -38,7 +38,8 @@ class Block:
     `base` and `models` are float arrays that the method may overwrite (they are scratch of the
     engine), `models` without the base. `settings` has one mapping of per-model parameters for each
     model, `options` the global ones, `state` what the method's `prepare` returned. `keys` name the
-    content of each model, for random draws that do not depend on order.
+    content of each model, for random draws that do not depend on order. `statistics` are what each
+    model's owner published of its data about these elements, or about the tensor.
     """
 
     tensor: str
@@ -52,6 +53,7 @@ class Block:
     keys: Sequence[bytes]
     arithmetic: str
     state: Any
+    statistics: Sequence[Array | None]
     spare: Callable[[str, Any], Array]
 
     def weights(self) -> list[float]:
@@ -104,7 +106,7 @@ class Method:
     parameters that do not go together. `base` says what `base_model` is: needed, one of the models
     that are interpolated, used if it is given, or only a donor of configuration. `random` methods
     draw by the content of their models, which are hashed first. Of several `dialects` the first is
-    the default.
+    the default. `statistics` names what is read beside each model's weights.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Method:
     check: Callable[[Sequence[Mapping[str, Value]], Mapping[str, Value]], None] | None = None
     random: bool = False
     dialects: tuple[str, ...] = ("mergekit",)
+    statistics: str | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the description of a parameter, or None."""

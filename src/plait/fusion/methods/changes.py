@@ -74,21 +74,37 @@ def elect_changes(block: Block, out: Array, thin: Thin = keep_all) -> None:
         keep_base(block, out)
         return
     out[:] = 0
+    # PEFT elects before models are weighed, and divides by how many agree
+    peft = block.options.get("dialect") == "peft"
     for place, weight in enumerate(weights):
         values = change(block, place)
         thin(block, place, values)
+        if peft:
+            np.add(out, values, out=out)
+            continue
         np.multiply(values, weight, out=values)
         block.round(values)
         np.add(out, values, out=out)
-    add_agreeing(block, out, weights, divide=bool(block.options["normalize"]))
+    if peft:
+        add_agreeing(block, out, [1.0] * len(weights), divide=True, factors=weights)
+    else:
+        add_agreeing(block, out, weights, divide=bool(block.options["normalize"]))
     put_on_base(block, out)
 
 
-def add_agreeing(block: Block, out: Array, shares: Sequence[float], *, divide: bool) -> None:
+def add_agreeing(
+    block: Block,
+    out: Array,
+    shares: Sequence[float],
+    *,
+    divide: bool,
+    factors: Sequence[float] | None = None,
+) -> None:
     """Turn `out`, in which signs are elected, into the sum of what agrees with its sign.
 
     The models' arrays hold what is added (it is overwritten); with `divide` the sum is divided by
-    the `shares` of the models that agree, or by one where none does.
+    the `shares` of the models that agree, or by one where none does. `factors` are put on what
+    agrees.
     """
     sign, divisor, part = (block.scratch(n) for n in ("sign", "divisor", "part"))
     # +1 where the models' sum is zero or more, else -1; a change agrees if times this it is > 0
@@ -97,10 +113,11 @@ def add_agreeing(block: Block, out: Array, shares: Sequence[float], *, divide: b
     np.subtract(sign, 1, out=sign)
     out[:] = 0
     divisor[:] = 0
-    for values, share in zip(block.models, shares, strict=True):
+    for place, (values, share) in enumerate(zip(block.models, shares, strict=True)):
         np.multiply(values, sign, out=values)
         np.maximum(values, 0, out=values)
-        np.add(out, values, out=out)
+        factor = factors[place] if factors else 1.0
+        np.add(out, values if factor == 1 else np.multiply(values, factor, out=part), out=out)
         if divide:
             np.greater(values, 0, out=part, casting="unsafe")
             np.multiply(part, share, out=part)

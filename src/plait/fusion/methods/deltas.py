@@ -103,6 +103,7 @@ TIES = Method(
     combine=ties,
     prepare=find_trims,
     needs_prepare=some_density,
+    dialects=("mergekit", "peft"),
     base="required",
 )
 DARE_LINEAR = Method(
@@ -113,6 +114,7 @@ DARE_LINEAR = Method(
     combine=dare_linear,
     prepare=find_random_scales,
     needs_prepare=density_and_rescale,
+    dialects=("mergekit", "paper", "peft"),
     base="required",
     random=True,
 )
@@ -124,6 +126,7 @@ DARE_TIES = Method(
     combine=dare_ties,
     prepare=find_random_scales,
     needs_prepare=density_and_rescale,
+    dialects=("mergekit", "paper", "peft"),
     base="required",
     random=True,
 )
