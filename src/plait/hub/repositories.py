@@ -146,7 +146,7 @@ class Repositories:
     def find(self, repo_type: str, full_name: str) -> Repository | None:
         """Return a repository without asking who wants it, or None."""
         parts = full_name.split("/")
-        if len(parts) != 2 or not full_name.isascii():
+        if len(parts) != 2 or not full_name.isascii() or not full_name.isprintable():
             return None
         with self._hub.session() as session:
             return session.scalar(
@@ -251,7 +251,10 @@ class Repositories:
 
         Raises:
             BadInput: a filter is too long, or the cursor is not one.
+            TooManyRequests: a stranger searches too often.
         """
+        if search:
+            self._hub.limits.spend("search", actor)
         filters = Filters(repo_type, namespace, search, tags, gated, parameters)
         with self._hub.session() as session:
             return listing.page(
@@ -420,7 +423,7 @@ def _replace_terms(session: Session, repo: Repository, terms: frozenset[str]) ->
 
 
 def _fresh(session: Session, repo: Repository) -> Repository:
-    fresh = session.get(Repository, repo.id, with_for_update=True)
+    fresh = session.get(Repository, repo.id, with_for_update={"of": Repository})
     if fresh is None:
         raise missing(repo.type, repo.full_name)
     return fresh
