@@ -25,6 +25,8 @@ _OF_THE_FILE: tuple[str, ...] = ("Content-Type", "Content-Disposition")
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp", "application/json"}
 """What a browser may show; text of any kind is sent as plain text, the rest is saved."""
+_HARMLESS = ("image/", "audio/", "video/", "font/", "application/pdf", "application/zip")
+"""What may be called by its own name: pages show images, and programs know what they save."""
 _TEXT = {".md", ".txt", ".yaml", ".yml", ".jsonl", ".csv", ".py", ".toml", ".cfg", ".gitattributes"}
 
 
@@ -75,7 +77,8 @@ def file_headers(path: str) -> dict[str, str]:
     elif guessed in _SHOWN:
         media, disposition = guessed, "inline"
     else:
-        media = "application/octet-stream" if guessed.startswith("text/") else guessed
+        # Under another name, no browser takes a file for a script, a style or a page.
+        media = guessed if guessed.startswith(_HARMLESS) else "application/octet-stream"
         disposition = "attachment"
     plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
     names = f"filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
