@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -189,15 +189,26 @@ def find_entry(git: Any, oid: str, path: str) -> Any:
     return here
 
 
-def ids_of(git: Any, commit: Any, paths: Sequence[str]) -> dict[str, str]:
-    """Return git's ids of those paths that a commit has."""
-    found = {}
-    for path in paths:
+def folder_id(git: Any, commit: Any, folder: str) -> Any:
+    """Return git's id of a folder at a commit, None if there is none; the root is ``""``."""
+    oid = commit.tree.id
+    for part in folder.split("/") if folder else []:
         try:
-            found[path] = str(find_entry(git, str(commit.id), path).id)
-        except EntryNotFound:
-            continue
-    return found
+            entry = git[oid][part]
+        except KeyError:
+            return None
+        if entry.filemode != FileMode.TREE:
+            return None
+        oid = entry.id
+    return oid
+
+
+def ids_in(git: Any, tree: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return git's ids of those names that a tree (its id, or None) holds."""
+    if tree is None:
+        return {}
+    loaded = git[tree]
+    return {name: str(loaded[name].id) for name in names if name in loaded}
 
 
 def measure(git: Any, oid: Any) -> tuple[int, Pointer | None]:

@@ -24,7 +24,8 @@ from plait.hub.objects import (
     find_commit,
     find_entry,
     find_revision,
-    ids_of,
+    folder_id,
+    ids_in,
     info_of,
     ref_commit,
     walk_tree,
@@ -161,19 +162,30 @@ class GitReader:
         git = self.open(repo)
         found: dict[str, CommitInfo] = {}
         commit = find_commit(git, oid)
-        current = ids_of(git, commit, paths)
+        wanted: dict[str, set[str]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            wanted.setdefault(folder, set()).add(name)
+        trees = {folder: folder_id(git, commit, folder) for folder in wanted}
+        for folder, names in wanted.items():
+            names.intersection_update(ids_in(git, trees[folder], names))
         for _ in range(MAX_WALK):
-            open_paths = [p for p in paths if p not in found and current.get(p) is not None]
-            if not open_paths:
+            wanted = {folder: names for folder, names in wanted.items() if names}
+            if not wanted:
                 break
             parent = commit.parents[0] if commit.parents else None
-            before = ids_of(git, parent, open_paths) if parent is not None else {}
-            for path in open_paths:
-                if before.get(path) != current[path]:
-                    found[path] = info_of(commit)
+            for folder, names in wanted.items():
+                before = None if parent is None else folder_id(git, parent, folder)
+                if before == trees[folder]:
+                    continue  # One look tells that nothing in the whole folder changed.
+                here, there = (ids_in(git, tree, names) for tree in (trees[folder], before))
+                changed = {name for name in names if here[name] != there.get(name)}
+                found |= {f"{folder}/{n}" if folder else n: info_of(commit) for n in changed}
+                names -= changed
+                trees[folder] = before
             if parent is None:
                 break
-            commit, current = parent, before
+            commit = parent
         return found
 
     def refs(self, repo: Repository | int) -> Refs:
