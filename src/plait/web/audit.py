@@ -77,6 +77,7 @@ def _shown(entry: AuditEntry) -> Mapping[str, Any]:
                 (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:300],
             )
             for name, value in list(details.items())[:12]
+            if value not in (None, "", [], {})
         ],
         "hash": entry.hash,
     }
