@@ -252,3 +252,31 @@ def test_the_owner_sees_it_all(house: House, client: TestClient) -> None:
         compared += 1
         told += real.status_code < 400 <= ghost.status_code
     assert told > compared * 0.6, (told, compared)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}],
+    ids=["cross-site", "same-site", "origin-null"],
+)
+def test_no_other_site_acts_through_the_owners_browser(
+    house: House, client: TestClient, said: dict[str, str]
+) -> None:
+    owner = house.hub.accounts.get("owner")
+    cookie = house.hub.tokens.open_session(house.hub.accounts.actor_for(owner))
+    before = house.state()
+    tried = 0
+    for route in routes(house.app):
+        if route.method in ("GET", "HEAD") or route.module.endswith("unsupported"):
+            continue
+        client.cookies.clear()
+        client.cookies.set(SESSION_COOKIE, cookie)
+        path = fill(route, kinds_of(route)[0], house.real)
+        answer = client.request(route.method, path, headers=said, **body_of(route))
+        label = (route.method, path, answer.status_code)
+        assert answer.status_code >= 400, label
+        if route.is_page:
+            assert answer.status_code == 403, label
+        tried += 1
+    assert tried > 120
+    assert house.state() == before
