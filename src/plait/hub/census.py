@@ -82,4 +82,5 @@ def take(hub: Hub, actor: Actor) -> Census:
 
 
 def _counted(session: Session, column: InstrumentedAttribute[str]) -> dict[str, int]:
-    return dict(session.execute(select(column, func.count()).group_by(column)).tuples().all())
+    rows = session.execute(select(column, func.count()).group_by(column))
+    return {row[0]: row[1] for row in rows}

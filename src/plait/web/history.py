@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -65,7 +66,7 @@ def compare(at: InFiles, base: str = "", head: str = "") -> Response:
     """Show what differs between two revisions."""
     git = at.visit.hub.git
     base, head = base.strip()[:200] or "main", head.strip()[:200]
-    values = {
+    values: dict[str, Any] = {
         "repo": at.view,
         "base": base,
         "head": head,

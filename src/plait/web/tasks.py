@@ -25,8 +25,8 @@ LIBRARIES = frozenset(
     """
     adapter-transformers allennlp asteroid coreml datasets diffusers espnet fairseq fastai fasttext
     flair gguf gradio jax joblib keras mergekit mlx nemo onnx open_clip openvino optimum
-    paddlepaddle peft pyannote-audio pytorch rust safetensors sentence-transformers setfit sklearn spacy
-    span-marker speechbrain stable-baselines3 stanza tensorboard tensorflowtts tf tflite timm
+    paddlepaddle peft pyannote-audio pytorch rust safetensors sentence-transformers setfit sklearn
+    spacy span-marker speechbrain stable-baselines3 stanza tensorboard tensorflowtts tf tflite timm
     transformers transformers.js trl unity-sentis
     """.split()  # noqa: SIM905
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import BinaryIO, TypeGuard
+from typing import Protocol, TypeGuard
 
 from plait.errors import BadInput
 
@@ -41,7 +41,15 @@ class Header:
     metadata: tuple[tuple[str, str], ...]
 
 
-def read_header(stream: BinaryIO, size: int) -> Header:
+class Stream(Protocol):
+    """Something whose next bytes can be read."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes."""
+        ...
+
+
+def read_header(stream: Stream, size: int) -> Header:
     """Read the header of a safetensors file of ``size`` bytes.
 
     Raises:

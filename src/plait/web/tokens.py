@@ -10,7 +10,7 @@ from typing import Any, cast
 from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, PlaitError
-from plait.hub.permissions import PERMISSIONS, Permission, Scope
+from plait.hub.permissions import PERMISSIONS, Scope
 from plait.hub.tokens import Grant
 from plait.web.session import Form
 from plait.web.sides import own_page, said
@@ -125,14 +125,13 @@ def _grants(visit: Visit, form: Mapping[str, str]) -> list[Grant]:
             continue
         if permission not in PERMISSIONS:
             raise BadInput("Choose what the token may do there.")
-        allowed = cast(Permission, permission)
         parts = place.split("/")
         if len(parts) == 1:
-            found.append(Grant(allowed, namespace=visit.hub.accounts.get(place)))
+            found.append(Grant(permission, namespace=visit.hub.accounts.get(place)))
             continue
         kind = _PAGES.get(parts[0], "model") if len(parts) == 3 else "model"
         repo = visit.hub.repositories.get(visit.actor, kind, "/".join(parts[-2:]))
-        found.append(Grant(allowed, repository=repo))
+        found.append(Grant(permission, repository=repo))
     return found
 
 

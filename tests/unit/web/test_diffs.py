@@ -10,7 +10,6 @@ from plait.hub.pointers import format_pointer
 from plait.settings import load_settings
 from plait.web.diffs import LONGEST_FILE, FileDiff, changes_shown
 
-
 ODD = 'odd é"name.txt'
 
 
