@@ -15,6 +15,7 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.fusion.naming import layer_counts
+from plait.fusion.pytorch import read_bin
 from plait.fusion.safetensors import Entry, read_header
 
 MAX_INDEX = 200_000_000
@@ -93,13 +94,19 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise BadInput(f"There is no model folder {folder}.")
     index = folder / "model.safetensors.index.json"
+    old_index = folder / "pytorch_model.bin.index.json"
+    single = folder / "model.safetensors"
+    others = sorted(f for f in folder.glob("*.safetensors") if f.name != STATISTICS)
+    wanted = None
     if index.is_file():
-        files, wanted = _indexed(folder, index)
-    else:
-        single = folder / "model.safetensors"
-        others = sorted(f for f in folder.glob("*.safetensors") if f.name != STATISTICS)
+        files, wanted = _indexed(folder, index, ".safetensors")
+    elif single.is_file() or others:
         files = (single,) if single.is_file() else tuple(others)
-        wanted = None
+    elif old_index.is_file():
+        index = old_index
+        files, wanted = _indexed(folder, index, ".bin")
+    else:
+        files = tuple(f for f in (folder / "pytorch_model.bin",) if f.is_file())
     if not files:
         raise BadInput(_nothing_to_read(folder))
     if (folder / "adapter_config.json").is_file() and files[0].name.startswith("adapter"):
@@ -110,7 +117,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     stamps = {path: file_stamp(path) for path in files}
     tensors: dict[str, Entry] = {}
     for path in files:
-        for name, entry in read_header(path).items():
+        for name, entry in (read_bin if path.suffix == ".bin" else read_header)(path).items():
             if name in tensors:
                 raise BadInput(
                     f"{folder}: tensor '{name}' is in {tensors[name].path.name} and in {path.name}."
@@ -220,14 +227,14 @@ def _sha256(path: Path, tick: Callable[[int], None] | None, cached: bool) -> str
     return result
 
 
-def _indexed(folder: Path, index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
+def _indexed(folder: Path, index: Path, suffix: str) -> tuple[tuple[Path, ...], dict[str, str]]:
     data = read_json(index, MAX_INDEX).get("weight_map")
     if not isinstance(data, dict) or not data:
         raise BadInput(f"{index} has no 'weight_map'; fetch the model again.")
     for file in set(map(str, data.values())):
-        if Path(file).name != file or not file.endswith(".safetensors"):
+        if Path(file).name != file or not file.endswith(suffix):
             raise BadInput(
-                f"{index} names '{file[:100]}', which is not a safetensors file of this folder."
+                f"{index} names '{file[:100]}', which is not a {suffix} file of this folder."
             )
         if not (folder / file).is_file():
             raise BadInput(f"{folder} lacks {file}, which its index names; fetch the model again.")
@@ -239,7 +246,7 @@ def _nothing_to_read(folder: Path) -> str:
         found = next(iter(sorted(folder.glob(pattern))), None)
         if found:
             return (
-                f"{folder} has only {found.name}, a pickle: it can run code and is never loaded; "
+                f"{folder} has only {found.name}, a pickle, which can run code and is not loaded; "
                 "save the model again with save_pretrained(..., safe_serialization=True)."
             )
     return f"{folder} has no safetensors file; a model folder needs model.safetensors."

@@ -27,7 +27,11 @@ def resolve_model(reference: str) -> Path:
 
     name, _, revision = reference.partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+        found = Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+        if not any(found.glob("*.safetensors")):
+            old = [*_WANTED, "pytorch_model*.bin"]
+            found = Path(snapshot_download(name, revision=revision or None, allow_patterns=old))
+        return found
     except Exception as error:  # the client's family of errors is wide: network, access, names
         reason = " ".join(str(error).split())[:300]
         raise BadInput(

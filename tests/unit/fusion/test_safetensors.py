@@ -150,9 +150,9 @@ class TestModelFolders:
         assert summary.dtypes == {"F32": summary.parameters}
 
     def test_a_pickle_is_refused_and_not_opened(self, tmp_path: Path) -> None:
-        (tmp_path / "pytorch_model.bin").write_bytes(b"never read")
-        (tmp_path / "pytorch_model.bin").chmod(0)
-        with pytest.raises(BadInput, match=r"pytorch_model.bin, a pickle.*safe_serialization"):
+        (tmp_path / "weights.ckpt").write_bytes(b"never read")
+        (tmp_path / "weights.ckpt").chmod(0)
+        with pytest.raises(BadInput, match=r"weights.ckpt, a pickle.*safe_serialization"):
             check_model(tmp_path)
 
     def test_a_folder_without_weights(self, tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ class TestModelFolders:
     @pytest.mark.parametrize(
         ("file", "says"),
         [
-            ("../a.safetensors", "not a safetensors file of this folder"),
-            ("/etc/passwd", "not a safetensors file of this folder"),
+            ("../a.safetensors", "not a .safetensors file of this folder"),
+            ("/etc/passwd", "not a .safetensors file of this folder"),
             ("c.safetensors", "lacks c.safetensors"),
             ("b.safetensors", "but it is not"),
         ],
