@@ -125,31 +125,28 @@ def test_discussions_are_told_with_their_comments(settled: World, receiver: Rece
     repo = hub.repositories.get(ann, "model", "shop/model")
     hook(town, receiver, "bob", "model:shop/model", domains=["discussion"])
     discussion = hub.discussions.create(ann, repo, "Title", "What I mean")
-    with hub.session(write=True) as session:
-        if not session.query(Delivery).count():
-            hub.events.record(session, ann, "discussion.create", repo=repo, number=1)
     event = hub.discussions.add_comment(ann, discussion, "More")
-    with hub.session(write=True) as session:
-        if session.query(Delivery).count() < 2:
-            hub.events.record(
-                session, ann, "discussion.comment", repo=repo, number=1, event=event.id
-            )
+    hub.discussions.edit(ann, discussion, event.id, "More of it")
     hub.discussions.hide(ann, discussion, event.id)
-    with hub.session(write=True) as session:
-        if session.query(Delivery).count() < 3:
-            hub.events.record(session, ann, "discussion.hide", repo=repo, number=1, event=event.id)
+    hub.discussions.set_status(ann, discussion, "closed")
     hub.commits.apply(ann, repo, "main", [AddBytes("a.txt", b"a")], "not of this domain")
     deliver(town)
     assert told(receiver) == [
         ("discussion", "create"),
         ("discussion.comment", "create"),
         ("discussion.comment", "update"),
+        ("discussion.comment", "update"),
+        ("discussion", "update"),
     ]
-    first, second, third = (WebhookPayload.model_validate_json(g[2]) for g in receiver.got)
+    first, second, third, fourth, last = (
+        WebhookPayload.model_validate_json(got[2]) for got in receiver.got
+    )
     assert first.discussion and first.comment
     assert (first.discussion.title, first.comment.content) == ("Title", "What I mean")
     assert second.comment and second.comment.id == event.id
-    assert third.comment and third.comment.hidden and third.comment.content is None
+    assert third.comment and third.comment.content == "More of it"
+    assert fourth.comment and fourth.comment.hidden and fourth.comment.content is None
+    assert last.discussion and last.discussion.status == "closed"
 
 
 def test_only_those_who_may_read_are_told(settled: World, receiver: Receiver) -> None:
