@@ -15,7 +15,8 @@ from huggingface_hub import CommitOperationAdd
 
 from integration.live import Person, Server
 from plait.hub import Hub
-from plait.hub.collect import check, collect
+from plait.hub.collect import collect
+from plait.hub.fsck import damage
 from plait.settings import load_settings
 
 noise = random.Random(21).randbytes
@@ -49,7 +50,7 @@ def test_kill_during_upload(tmp_path: Path) -> None:
                 server.start()
                 upload.join(120)
                 assert not upload.is_alive()
-                assert check(hub) == []
+                assert damage(hub) == []
                 # What was asked for can be asked for again.
                 commit = ann.api.upload_folder(folder_path=folder, repo_id=repo, create_pr=True)
                 got = ann.api.hf_hub_download(
@@ -64,7 +65,7 @@ def test_kill_during_upload(tmp_path: Path) -> None:
                 )
             collect(hub, grace=0)
             assert list(hub.settings.temporary_dir.iterdir()) == []
-            assert check(hub) == []
+            assert damage(hub) == []
             found = hub.repositories.find("model", repo)
             assert found is not None
             assert ann.api.model_info(repo).sha == hub.git.head(found)

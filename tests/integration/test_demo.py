@@ -132,7 +132,7 @@ def test_nothing_private_is_in_what_the_public_reads(demo: tuple[Path, Any, str]
 
 def test_the_hub_is_whole_afterwards(demo: tuple[Path, Any, str]) -> None:
     folder, _, _ = demo
-    command = [sys.executable, "-m", "plait.cli.main", "check-hub", "--deep"]
+    command = [sys.executable, "-m", "plait.cli.main", "fsck", "--deep"]
     done = subprocess.run(
         [*command, "--dir", str(folder / "hub")], capture_output=True, text=True, timeout=120
     )

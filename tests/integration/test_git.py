@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from integration.live import LiveHub, Person
-from plait.hub.collect import check
+from plait.hub.fsck import damage
 
 noise = random.Random(5).randbytes
 KINDS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
@@ -312,4 +312,4 @@ def test_two_push_at_one_time(git_a: Git, alice: Person, live_hub: LiveHub) -> N
     assert len(alice.api.list_repo_commits(repo)) == 2
     found = live_hub.hub.repositories.find("model", repo)
     assert found is not None
-    assert [p for p in check(live_hub.hub) if repo in str(p)] == []
+    assert [p for p in damage(live_hub.hub) if repo in str(p)] == []

@@ -71,7 +71,9 @@ app.add_typer(pulls.pr, name="pr")
 app.command("gc")(maintenance.gc)
 app.add_typer(storage.storage, name="storage")
 app.command("settings")(settings.settings)
-app.command("check-hub")(maintenance.check_hub)
+app.command("fsck")(maintenance.fsck)
+app.command("backup")(maintenance.backup)
+app.command("restore")(maintenance.restore)
 
 
 def main() -> None:

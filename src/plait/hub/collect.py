@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`plait gc` and the consistency check: what nothing refers to, and what is missing."""
+"""`plait gc`: remove what nothing refers to."""
 
 from __future__ import annotations
 
@@ -20,17 +20,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from plait.errors import Conflict, PlaitError
 from plait.hub.database import (
     Blob,
-    BlobGrant,
     BrowserSession,
-    Discussion,
     Repository,
     Xorb,
     now,
 )
-from plait.hub.discussions import pull_ref
 from plait.hub.facade import Hub
-from plait.hub.git import MAIN
-from plait.hub.pointers import Pointer
+from plait.hub.packing import leftovers
 from plait.hub.reachable import pointers
 from plait.hub.storage.base import StoredObject
 from plait.hub.xet.store import INDEX
@@ -55,17 +51,6 @@ class Garbage:
     refreshed: list[str] = field(default_factory=list)
     """Repositories whose listed card was behind their main (a crash just after a commit)."""
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is not as it should be."""
-
-    repository: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.repository}: {self.what}"
 
 
 def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> Garbage:
@@ -162,11 +147,8 @@ def _referred(hub: Hub, number: int) -> set[str]:
 def _collect_temporary(hub: Hub, report: Garbage, cut: float) -> None:
     found = _entries(hub.settings.temporary_dir, "*")
     for number in _git_numbers(hub):
-        for folder in (
-            hub.git.path(number) / "objects",
-            *_entries(hub.git.path(number), "objects/??"),
-        ):
-            found += _entries(folder, "tmp_object_*")
+        with suppress(FileNotFoundError):  # Somebody may be removing it at this moment.
+            found += leftovers(hub.git.path(number))
     for entry in found:
         if _older(entry, cut):
             report.temporary.append(str(entry.relative_to(hub.settings.dir)))
@@ -221,65 +203,3 @@ def _git_numbers(hub: Hub) -> list[int]:
 def _repositories(hub: Hub) -> list[Repository]:
     with hub.session() as session:
         return list(session.scalars(select(Repository).order_by(Repository.id)))
-
-
-def check(hub: Hub, *, deep: bool = False) -> list[Problem]:
-    """List what is not as it should be: missing git folders, refs, objects, blobs or grants.
-
-    ``deep`` reads every blob and compares its SHA-256.
-    """
-    problems: list[Problem] = []
-    verified: set[str] = set()
-    for repo in _repositories(hub):
-        name = f"{repo.type} {repo.full_name}"
-        if not hub.git.exists(repo):
-            problems.append(Problem(name, "its git folder is missing"))
-            continue
-        if hub.git.head(repo) is None:
-            problems.append(Problem(name, f"{MAIN} is missing"))
-        try:
-            found = list(pointers(hub.git.open(repo)))
-        except (pygit2.GitError, KeyError, PlaitError) as error:
-            problems.append(Problem(name, f"a git object is missing or damaged ({error})"))
-            continue
-        problems.extend(Problem(name, what) for what in _check_blobs(hub, repo, found))
-        problems.extend(Problem(name, what) for what in _check_pulls(hub, repo))
-        if deep:
-            fresh = {pointer.sha256 for pointer, _ in found} - verified
-            verified |= fresh
-            problems.extend(Problem(name, what) for what in _check_hashes(hub, fresh))
-    return problems
-
-
-def _check_blobs(hub: Hub, repo: Repository, found: list[tuple[Pointer, str]]) -> Iterator[str]:
-    with hub.session() as session:
-        granted = set(
-            session.scalars(select(BlobGrant.sha256).where(BlobGrant.repository_id == repo.id))
-        )
-    for pointer, path in found:
-        if not hub.blobs.present(pointer.sha256):
-            yield f"the bytes of {path} (sha256 {pointer.sha256}) are missing"
-            continue
-        size = hub.blobs.size(pointer.sha256)
-        if size != pointer.size:
-            yield f"{path} should have {pointer.size} bytes but {size} are stored"
-        if pointer.sha256 not in granted:
-            yield f"{path} refers to sha256 {pointer.sha256}, which was not uploaded there"
-
-
-def _check_pulls(hub: Hub, repo: Repository) -> Iterator[str]:
-    with hub.session() as session:
-        numbers = session.scalars(
-            select(Discussion.number).where(
-                Discussion.repository_id == repo.id, Discussion.is_pull_request.is_(True)
-            )
-        ).all()
-    for number in numbers:
-        if hub.git.head(repo, pull_ref(number)) is None:
-            yield f"{pull_ref(number)} is missing"
-
-
-def _check_hashes(hub: Hub, wanted: set[str]) -> Iterator[str]:
-    for sha256 in sorted(wanted):
-        if hub.blobs.present(sha256) and (problem := hub.blobs.verify(sha256)) is not None:
-            yield problem

@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,8 @@ def run(
     seconds: float = 3600,
     file_size: int | None = None,
     bounded: bool = True,
+    merge_output: bool = False,
+    accept: Container[int] = (0,),
 ) -> bytes:
     """Run git in a repository, give it ``feed`` on its standard input and return what it prints.
 
@@ -121,6 +123,8 @@ def run(
         seconds: after which it is ended, counted from the end of ``feed``.
         file_size: no file that it writes may be larger.
         bounded: whether memory and processor time are limited.
+        merge_output: return what it says on standard error, too.
+        accept: exit statuses that are no failure.
 
     Raises:
         GitFailed: it failed; the message is what it said.
@@ -132,12 +136,12 @@ def run(
         cwd=git_dir,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merge_output else subprocess.PIPE,
         start_new_session=True,
     ) as process:
         if bounded:
             limit(process, file_size=file_size)
-        said = _Listener(process.stderr, MAX_MESSAGE)
+        said = None if merge_output else _Listener(process.stderr, MAX_MESSAGE)
         printed = _Listener(process.stdout, 64 * 2**20)
         try:
             _give(process, feed)
@@ -148,11 +152,12 @@ def run(
             ) from None
         finally:
             process.kill()
-            said.join()
             printed.join()
-    if code == 0:
+            if said is not None:
+                said.join()
+    if code in accept:
         return bytes(printed.data)
-    message = said.data.decode("utf-8", "replace").strip()
+    message = bytes(said.data if said is not None else b"").decode("utf-8", "replace").strip()
     if code < 0 and not message:
         raise TooLarge("What was sent needs more memory or time than the hub gives one push.")
     raise GitFailed(message or f"git ended with status {code}")

@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 
 from plait.errors import Conflict
 from plait.hub import AddBytes, AddPointer, Author, Delete, Repository
-from plait.hub.collect import check, collect
+from plait.hub.collect import collect
 from plait.hub.database import Blob, BlobGrant, BrowserSession, now
+from plait.hub.fsck import damage
 
 from .conftest import World
 
@@ -57,7 +58,7 @@ def test_only_what_nothing_refers_to_goes(world: World) -> None:
         assert session.get(Blob, garbage) is None
         assert session.get(BlobGrant, (repo.id, garbage)) is None
         assert session.get(Blob, fresh) is not None
-    assert check(hub, deep=True) == []
+    assert damage(hub, deep=True) == []
     assert collect(hub).blobs == []
 
 
@@ -76,7 +77,7 @@ def test_what_is_about_to_be_referred_to_stays(
     with monkeypatch.context() as patch:
         patch.setattr("plait.hub.collect.pointers", search)
         assert collect(hub).blobs == []
-    assert check(hub) == []
+    assert damage(hub) == []
 
 
 def test_a_deleted_repositorys_bytes_go_unless_another_uses_them(world: World) -> None:
@@ -89,7 +90,7 @@ def test_a_deleted_repositorys_bytes_go_unless_another_uses_them(world: World) -
     hub.repositories.delete(ann, one)
     world.age(shared, own)
     assert collect(hub).blobs == [own]
-    assert check(hub) == []
+    assert damage(hub) == []
 
 
 def test_left_overs_of_killed_processes_go(world: World) -> None:
@@ -168,13 +169,13 @@ def test_the_check_finds_what_is_wrong(world: World) -> None:
         author=Author("ann"),
     )
     hub.discussions.create(ann, repo, "x", pull_request=True)
-    assert check(hub, deep=True)[0].what.startswith("ungranted refers to")
+    assert damage(hub, deep=True)[0].what.startswith("ungranted refers to")
     hub.blobs.delete(gone)
     for sha256, data in ((short, b"sho"), (changed, b"CHANGED")):
         write_over(world, sha256, data)
     hub.git.delete(lost)
     hub.git.delete_ref(repo, "refs/pr/1")
-    found = sorted(str(problem) for problem in check(hub, deep=True))
+    found = sorted(str(problem) for problem in damage(hub, deep=True))
     for part in (
         "model shop/lost: its git folder is missing",
         f"the bytes of gone (sha256 {gone}) are missing",
@@ -184,14 +185,14 @@ def test_the_check_finds_what_is_wrong(world: World) -> None:
         f"the bytes stored as sha256 {changed} are damaged",
     ):
         assert any(part in line for line in found), (part, found)
-    assert len(check(hub)) == 5
+    assert len(damage(hub)) == 5
 
 
 def test_a_damaged_git_object_is_found(world: World) -> None:
     hub, repo = world.hub, world.repo()
     oid = hub.git.entry(repo, hub.git.resolve(repo), ".gitattributes").oid
     (hub.git.path(repo) / "objects" / oid[:2] / oid[2:]).unlink()
-    problems = [str(problem) for problem in check(hub)]
+    problems = [str(problem) for problem in damage(hub)]
     assert problems[0].startswith("model shop/model: a git object is missing")
 
 

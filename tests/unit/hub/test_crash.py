@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from plait.hub import SYSTEM, Hub
-from plait.hub.collect import check, collect
+from plait.hub.collect import collect
+from plait.hub.fsck import damage
 from plait.settings import load_settings
 
 WRITER = r"""
@@ -72,7 +73,7 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
             lines = writer.stdout.read().decode().splitlines(keepends=True)
         said += [json.loads(line) for line in lines if line.endswith("\n")]
         with Hub.open(settings) as hub:
-            assert check(hub, deep=True) == []
+            assert damage(hub, deep=True) == []
     assert {what[0] for what in said} >= {"main", "pull"}
 
     with Hub.open(settings) as hub:
@@ -96,7 +97,7 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
         with hub.commits.open_file(repo, head, "model.safetensors").open() as weights:
             assert weights.read().startswith(text + b" ")
         collect(hub, grace=-10)
-        assert check(hub, deep=True) == []
+        assert damage(hub, deep=True) == []
         found = hub.repositories.get(SYSTEM, "model", "ann/model")
         assert found.head == head
         assert found.card == {"tags": [f"run-{text.decode().replace(' ', '-')}"]}
