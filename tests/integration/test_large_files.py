@@ -7,9 +7,11 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 
 import pytest
@@ -288,3 +290,27 @@ def test_nginx_is_told_where_the_file_lies(
             assert headers["X-Content-Type-Options"] == "nosniff"
     finally:
         server.stop()
+
+
+def test_a_connection_goes_on_after_a_file_and_ends_with_its_client(
+    live: LiveHub, alice: Person, tmp_path: Path
+) -> None:
+    repo = repository(alice, "connection")
+    data = noise(800_000)
+    (tmp_path / "w").write_bytes(data)
+    alice.run(UPLOAD, repo, str(tmp_path / "w"), HF_HUB_DISABLE_XET="1")
+    path = f"/{repo}/resolve/main/w.safetensors"
+    headers = {"Authorization": f"Bearer {alice.token}"}
+    address = urlsplit(live.url)
+    assert address.hostname
+    connection = HTTPConnection(address.hostname, address.port, timeout=30)
+    for number in range(3):
+        connection.request("GET", path, headers=headers | {"Range": f"bytes={number}-"})
+        answer = connection.getresponse()
+        assert answer.read() == data[number:]
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+    connection.request("GET", path, headers=headers)
+    assert connection.getresponse().read(1000) == data[:1000]
+    connection.close()  # In the middle of the file.
+    assert ask(f"{live.url}{path}", alice.token)[2] == data

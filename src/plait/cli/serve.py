@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _OPTIONS: dict[str, Any] = {
     "log_level": "warning",
     "access_log": False,
+    "http": "plait.cli.protocol:FileSendingProtocol",
     "timeout_graceful_shutdown": 5,
     # Addresses are read by ``plait.callers``, from the proxies that the settings name.
     "proxy_headers": False,
