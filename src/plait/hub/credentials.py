@@ -211,6 +211,8 @@ class Credentials:
 
 
 def _user(session: Session, name: str) -> Account | None:
+    if not (name.isascii() and name.isprintable()):
+        return None
     return session.scalar(
         select(Account).where(Account.name_key == name[:96].lower(), Account.kind == "user")
     )

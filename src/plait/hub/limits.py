@@ -76,7 +76,8 @@ class Limits:
             return
         moment = time.time()
         window = int(moment // limit.seconds) * limit.seconds
-        key = f"{name}:{subject}"[:160]
+        # Names come from strangers: a key is printable whatever they wrote.
+        key = f"{name}:{ascii(subject)[1:-1]}"[:160]
         with self._lock:
             if len(self._left) > _REMEMBERED:
                 self._left.clear()

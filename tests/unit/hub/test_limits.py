@@ -18,7 +18,7 @@ HERE = "203.0.113.7"
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
-    moment = [1_000_000.0 * 3600]
+    moment = [500_000.0 * 3600]
     monkeypatch.setattr(module.time, "time", lambda: moment[0])
 
     def advance(seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from plait.hub.database.base import Base, now
@@ -168,6 +168,6 @@ class RateCount(Base):
 
     key: Mapped[str] = mapped_column(String(160), primary_key=True)
     """What is limited and for whom, as ``login:203.0.113.7``."""
-    window: Mapped[int] = mapped_column(Integer, primary_key=True)
+    window: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     """Start of the window, seconds since 1970."""
     count: Mapped[int] = mapped_column(Integer, default=0)

@@ -186,7 +186,9 @@ class Webhooks:
         Raises:
             NotFound: there is no such message that the actor may read.
             Conflict: the webhook is disabled.
+            TooManyRequests: too many in an hour.
         """
+        self._hub.limits.spend("webhook-test", actor)
         with self._hub.session(write=True) as session:
             webhook = _find(session, actor, public_id)
             old = session.scalar(

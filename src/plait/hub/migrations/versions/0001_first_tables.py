@@ -70,7 +70,7 @@ def upgrade() -> None:
     op.create_table(
         "rate_counts",
         sa.Column("key", sa.String(length=160), nullable=False),
-        sa.Column("window", sa.Integer(), nullable=False),
+        sa.Column("window", sa.BigInteger(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key", "window"),
     )
