@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_ARGS ?=
 
-.PHONY: help demo install install-dev test test-fast lint format bench clean
+.PHONY: help demo install install-dev clients test test-fast test-scale lint format bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,8 +33,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[all,dev]'
 	@touch $@
 
-test: install-dev ## Run the whole suite
+clients: install-dev ## Install the stock clients of several generations, for the tests
+	@$(BIN)/python tests/clients/install.py || echo "The tests of what is not installed will skip."
+
+test: install-dev clients ## Run the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(MAKE) --no-print-directory test-scale
+
+# The hub's own tests once more, on a real PostgreSQL and a real S3 server instead of SQLite and a folder.
+test-scale: install-dev ## Run the hub's tests over PostgreSQL and S3
+	PLAIT_TEST_DATABASE=postgresql PLAIT_TEST_STORE=s3 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  tests/unit/hub tests/integration/test_clients_files.py tests/integration/test_clients_repos.py $(TEST_ARGS)
 
 test-fast: install-dev ## Run the unit tests alone
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(TEST_ARGS)
@@ -52,6 +61,7 @@ format: install-dev ## Format the code
 bench: install-dev ## Run the benchmarks and write benchmarks/results
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/hub.py
 	$(BIN)/python benchmarks/merge.py --json benchmarks/results/merge.json
 	$(BIN)/python benchmarks/blocks.py
 	$(BIN)/python benchmarks/tables.py
