@@ -354,11 +354,15 @@ class Collections:
         match = _PUBLIC_ID.search(tail)
         found = None
         if match and namespace.isascii():
-            found = session.scalar(
+            query = (
                 select(Collection)
                 .join(Account, Account.id == Collection.namespace_id)
                 .where(Collection.public_id == match[0], Account.name_key == namespace.lower())
             )
+            if action != "repo.read":
+                # Two changes at once take turns.
+                query = query.with_for_update(of=Collection)
+            found = session.scalar(query)
         if found is None or not can(actor, "repo.read", resource_of_collection(found)):
             raise NotFound(
                 f"There is no collection {slug[:200]!a}. If it is private, use a token that may "

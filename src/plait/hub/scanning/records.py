@@ -54,7 +54,9 @@ class Scans:
         if event.action != "ref.update" or event.repo is None:
             return
         for ref in event.details.get("updated", ()):
-            if ref.get("new"):
+            # A branch or tag that begins where main stands brings nothing new.
+            starts_at_main = ref.get("old") is None and ref.get("new") == event.repo.head
+            if ref.get("new") and not starts_at_main:
                 session.add(
                     PendingScan(repository_id=event.repo.id, old=ref.get("old"), new=ref["new"])
                 )

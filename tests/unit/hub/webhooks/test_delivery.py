@@ -22,11 +22,11 @@ from .receiver import Receiver, receiving
 
 
 @pytest.fixture
-def town(tmp_path: Path, empty_hub: Path) -> Iterator[World]:
+def town(tmp_path: Path, empty_hub: Path, places: dict[str, str]) -> Iterator[World]:
     """A hub whose operator lets webhooks go to this machine."""
     shutil.copytree(empty_hub, tmp_path / "town")
     settings = load_settings(
-        tmp_path / "town", {}, webhook_http=1, webhook_hosts="127.0.0.1", webhook_timeout=5
+        tmp_path / "town", places, webhook_http=1, webhook_hosts="127.0.0.1", webhook_timeout=5
     )
     with Hub.open(settings) as hub:
         people = {name: hub.accounts.create_user(name) for name in ("ann", "bob", "eve")}
