@@ -32,6 +32,22 @@ import yaml
 SRC = Path(__file__).resolve().parent.parent / "src"
 NAMES = ("base", "one", "two", "three")
 WEIGHTS = (0.5, 0.3, 0.4)
+# methods of two models, and what the models of others are given besides a weight
+PAIRS: dict[str, dict[str, float]] = {
+    "slerp": {"t": 0.3},
+    "nearswap": {"t": 0.001},
+    "arcee_fusion": {},
+}
+OWN = {
+    "ties": {"density": 0.2},
+    "dare_linear": {"density": 0.3},
+    "dare_ties": {"density": 0.3},
+    "della": {"density": 0.3},
+    "della_linear": {"density": 0.3},
+    "breadcrumbs": {"density": 0.5},
+    "breadcrumbs_ties": {"density": 0.5},
+}
+ALONE = ("linear", "karcher")
 PLAIT = "import sys; from plait.fusion import fuse; fuse(sys.argv[1], sys.argv[2])"
 
 
@@ -108,21 +124,21 @@ def recipe(method: str, folder: Path) -> tuple[dict[str, Any], int]:
     """Return a recipe in mergekit's language, and how many models it reads."""
     path = {name: str(folder / name) for name in NAMES}
     numbers = {"dtype": "float32", "out_dtype": "bfloat16"}
-    if method == "slerp":
+    if method in PAIRS:
         models = [{"model": path["base"]}, {"model": path["one"]}]
-        data = {"models": models, "base_model": path["base"], "parameters": {"t": 0.3}}
+        data = {"models": models, "base_model": path["base"], "parameters": PAIRS[method]}
         return {"merge_method": method, **data, **numbers}, 2
-    density = {"ties": 0.2, "dare_ties": 0.3}.get(method)
-    own = {} if density is None else {"density": density}
+    names = NAMES[1:3] if method == "nuslerp" else NAMES[1:]
     data = {
         "models": [
-            {"model": path[n], "parameters": {"weight": w, **own}}
-            for n, w in zip(NAMES[1:], WEIGHTS, strict=True)
+            {"model": path[n], "parameters": {"weight": w, **OWN.get(method, {})}}
+            for n, w in zip(names, WEIGHTS, strict=False)
         ]
     }
-    if method != "linear":
-        data["base_model"] = path["base"]
-    return {"merge_method": method, **data, **numbers}, 3 if method == "linear" else 4
+    if method in ALONE:
+        return {"merge_method": method, **data, **numbers}, len(names)
+    data["base_model"] = path["base"]
+    return {"merge_method": method, **data, **numbers}, len(names) + 1
 
 
 def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]:

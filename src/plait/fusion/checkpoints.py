@@ -183,6 +183,12 @@ def hash_files(
         )
 
 
+def remember_hash(path: Path, sha256: str) -> None:
+    """Take a file's sha256 as known for as long as it is not changed (one that has holes)."""
+    with _known_lock:
+        _known[file_stamp(path)] = sha256
+
+
 def identity(model: Checkpoint, hashes: Mapping[Path, str]) -> str:
     """Return a hash of a model's weights that depends on content alone, not on where it lies."""
     parts = sorted(hashes[path] for path in model.files)

@@ -9,7 +9,17 @@ from pathlib import Path
 from plait.errors import BadInput
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?(@[\w./-]{1,255})?")
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "plait.yaml"]
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "plait.yaml"]
+_WANTED = ["*.safetensors", *SMALL_FILES]
+
+
+def is_repository(reference: str) -> bool:
+    """Tell whether a reference can be a repository's, and is no folder."""
+    return (
+        not Path(reference).expanduser().is_dir()
+        and _REPOSITORY.fullmatch(reference) is not None
+        and ".." not in reference
+    )
 
 
 def resolve_model(reference: str) -> Path:
@@ -21,7 +31,7 @@ def resolve_model(reference: str) -> Path:
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return folder
-    if not _REPOSITORY.fullmatch(reference) or ".." in reference:
+    if not is_repository(reference):
         raise BadInput(f"There is no model folder '{reference}'.")
     from huggingface_hub import snapshot_download
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from plait.fusion.numbers import STORAGE, Array, decode
 from plait.fusion.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.output import REPORT, SOFTWARE, Output, same_folder
 from plait.fusion.plan import Job, Plan, build_plan, canonical, donor_of
+from plait.fusion.remote import needed_parts
 from plait.fusion.stages import remove_stages, run_stages
 from plait.fusion.templates import chosen_template
 from plait.fusion.vocabulary import unify
@@ -101,7 +103,6 @@ def fuse(
         Conflict: if `out` is there already, or another run is making it.
         Cancelled: if `cancelled` returned true.
     """
-    clock, cpu = time.monotonic(), time.process_time()
     threads = threads or _cores()
     out = Path(out)
     stages = load_stages(recipe)
@@ -122,27 +123,50 @@ def fuse(
             )
 
         resolve = run_stages(stages, out, resolve, run)
+    # of repositories that a recipe takes only parts of, only these are fetched
+    parts = needed_parts(parsed) if resolve is None and len(stages) == 1 else nullcontext(resolve)
+    work = _Work(out, overwrite, out_shard_size, threads, _Reporter(progress, cancelled))
+    with parts as find:
+        result = _fuse(parsed, find, work)
+    if len(stages) > 1:
+        remove_stages(out)
+    return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Where a fusion goes and how."""
+
+    out: Path
+    overwrite: bool
+    shard_size: int | None
+    threads: int
+    report: _Reporter
+
+
+def _fuse(parsed: FusionRecipe, resolve: Resolver | None, work: _Work) -> FusionResult:
+    clock, cpu = time.monotonic(), time.process_time()
+    out, threads, report = work.out, work.threads, work.report
     folders = find_folders(parsed, resolve)
     for folder in (f for both in folders.values() for f in both):
         if same_folder(folder, out):
             raise BadInput(f"The output {out} is one of the inputs; choose another folder.")
-    report = _Reporter(progress, cancelled)
     ready = _prepare(parsed, folders, threads, report, hashing=True)
     plan = ready.plan
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Output(out, plan, ready.hashes, out_shard_size) as output:
+    with Output(out, plan, ready.hashes, work.shard_size) as output:
         report.begin("fusing", plan.bytes)
         with Readers() as readers:
             engine = Engine(plan.method, readers, ready.keys(), report.cancelled, report.advance)
-            work = [
+            parts = [
                 (job, low, high)
                 for job in sorted(plan.jobs, key=lambda j: (-j.size, j.name))
                 for low, high in engine.segments(job)
             ]
-            for job, low, high in work:
+            for job, low, high in parts:
                 if output.has(job, low):
                     report.advance((high - low) * _bytes_per_element(job))
-            _run(engine, [w for w in work if not output.has(w[0], w[1])], output, threads)
+            _run(engine, [p for p in parts if not output.has(p[0], p[1])], output, threads)
         if not all(m.unchanged() for m in ready.models.values()):
             raise BadInput("An input file changed while it was read; start again.")
         output.sync()
@@ -155,9 +179,7 @@ def fuse(
             for reference, model in ready.models.items()
         }
         seconds, cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
-        output.publish(_report(parsed, inputs, outputs), overwrite)
-        if len(stages) > 1:
-            remove_stages(out)
+        output.publish(_report(parsed, inputs, outputs), work.overwrite)
         return FusionResult(
             out, inputs, outputs, seconds, cpu_seconds, plan.bytes + output.bytes, output.resumed
         )
