@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from furnishing import KEEPER, SYSTEM_ADDRESSES, own_addresses
+from furnishing import KEEPER, PASSWORD, SYSTEM_ADDRESSES, own_addresses
 from gallery import Gallery, build_gallery
 from plait.collaboration import jobs
 
@@ -226,4 +226,81 @@ def test_tables_can_be_sorted(gallery: tuple[Gallery, str], chromium: Any) -> No
     assert column.all_inner_texts() == ["40.0", "2.0"]
     head = table.get_by_role("columnheader", name="Change")
     assert head.get_attribute("aria-sort") == "descending"
+    context.close()
+
+
+def press(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_a_file_is_proposed_with_the_keyboard_alone_and_without_javascript(
+    gallery: tuple[Gallery, str], chromium: Any
+) -> None:
+    """Sign in, find the repository, open the editor, write, propose: Tab, arrows, Enter."""
+    built, url = gallery
+    user = built.hub.accounts.get("stranger")
+    built.hub.accounts.use_secret(built.hub.accounts.invite(user), PASSWORD)
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{url}/datasets/commons/files-of-every-kind/edit/main/more.txt")
+    assert page.url.startswith(f"{url}/login?next=")
+    page.get_by_label("User name").focus()
+    page.keyboard.type("stranger")
+    press(page, "Tab")
+    page.keyboard.type(PASSWORD)
+    press(page, "Enter")
+    page.wait_for_url(f"{url}/datasets/commons/files-of-every-kind/edit/main/more.txt")
+    page.get_by_label("Text", exact=True).focus()
+    press(page, "Control+Home")
+    page.keyboard.type("zero")
+    press(page, "Enter", "Tab")
+    page.keyboard.type("Count from zero")
+    press(page, "Tab", "Tab", "Tab")
+    assert page.locator(":focus").inner_text() == "Save"
+    press(page, "Enter")
+    page.wait_for_url("**/discussions/*")
+    assert page.get_by_role("heading", name="Count from zero").is_visible()
+    assert page.get_by_text("zero", exact=True).is_visible()
+    context.close()
+
+
+def test_menus_open_and_close_with_the_keyboard(
+    gallery: tuple[Gallery, str], chromium: Any
+) -> None:
+    built, url = gallery
+    context = chromium.new_context()
+    page = context.new_page()
+    sign_in(page, url, built.token("commons-user"))
+    summary = page.locator(".top summary", has_text="New")
+    summary.focus()
+    press(page, "Enter")
+    link = page.get_by_role("link", name="New data set")
+    assert link.is_visible()
+    press(page, "Escape")
+    assert not link.is_visible()
+    assert summary.evaluate("e => e === document.activeElement")
+    press(page, "Enter", "Tab", "Tab", "Enter")
+    page.wait_for_url(f"{url}/new?type=dataset")
+    context.close()
+
+
+def test_a_one_time_link_keeps_its_secret_out_of_the_address(
+    gallery: tuple[Gallery, str], chromium: Any
+) -> None:
+    built, url = gallery
+    user = built.hub.accounts.create_user("invited")
+    secret = built.hub.accounts.invite(user)
+    context = chromium.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{url}/setup#{secret}")
+    assert page.get_by_label("One-time secret").input_value() == secret
+    assert page.url == f"{url}/setup" and not [one for one in asked if secret in one]
+    page.get_by_label("New password").fill(PASSWORD)
+    page.get_by_label("The same again").fill(PASSWORD)
+    page.get_by_role("button", name="Set the password").click()
+    page.wait_for_url(f"{url}/?done=welcome")
+    assert page.get_by_role("status").inner_text().strip().startswith("Welcome")
     context.close()

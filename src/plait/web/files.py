@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Response
 
@@ -16,8 +17,10 @@ from plait.hub.names import pull_number
 from plait.web.figures import size
 from plait.web.here import At, Here, InFiles
 from plait.web.preview import MOST_TEXT, preview
+from plait.web.session import HEADERS
 
-MOST_ENTRIES = 1000
+PAGE = 500
+"""Entries of a folder that are listed at once."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,18 @@ def add(router: APIRouter, prefix: str) -> None:
     router.add_api_route(prefix + "/blob/{rest:path}", blob)
 
 
-def tree(at: At, rest: str) -> Response:
+def tree(at: At, rest: str, start: int = 0) -> Response:
     """Show a folder."""
     git = at.visit.hub.git
     revision, path = at.split(rest)
     oid = at.resolve(revision)
     if path and git.entry(at.record, oid, path).type == "file":
         return at.visit.go(at.address("blob", revision, path))
-    found = git.tree(at.record, oid, path)
-    found.sort(key=lambda entry: (entry.type == "file", entry.path.lower()))
-    shown = found[:MOST_ENTRIES]
+    start = min(max(start, 0), 2**31)
+    found = git.tree(at.record, oid, path, start=start, stop=start + PAGE + 1)
+    more = len(found) > PAGE
+    shown = found[:PAGE]
+    shown.sort(key=lambda entry: (entry.type == "file", entry.path.lower()))
     changed = git.last_commits(at.record, oid, [entry.path for entry in shown])
     latest = git.last_commits(at.record, oid, [path]).get(path) if path else None
     labels = file_labels(at, shown)
@@ -63,7 +68,8 @@ def tree(at: At, rest: str) -> Response:
         crumbs=crumbs(at, revision, path),
         latest=latest or git.commit_info(at.record, oid),
         entries=[_shown(at, revision, entry, changed.get(entry.path), labels) for entry in shown],
-        more=len(found) > len(shown),
+        first=at.visit.link(start=None) if start else None,
+        more=at.visit.link(start=start + PAGE) if more else None,
         may_change=may_change(at, revision),
     )
 
@@ -155,7 +161,7 @@ def blob(at: InFiles, rest: str, plain: str = "") -> Response:
     labels = file_labels(at, [entry])
     kind = "" if at.view.type == "model" else f" --repo-type {at.view.type}"
     at_revision = "" if revision == "main" else f" --revision {revision}"
-    return at.visit.render(
+    response = at.visit.render(
         "blob.html",
         repo=at.view,
         revision=revision,
@@ -175,6 +181,20 @@ def blob(at: InFiles, rest: str, plain: str = "") -> Response:
         editable=entry.lfs is None and entry.size <= MOST_TEXT and shown["kind"] in _EDITABLE,
         **shown,
     )
+    if shown["kind"] == "image" and entry.lfs is not None:
+        _allow_store(at, entry.lfs.sha256, response)
+    return response
+
+
+def _allow_store(at: Here, sha256: str, response: Response) -> None:
+    """Let the page show a picture to which downloads lead with a redirect: to the store itself."""
+    address = urlsplit(at.visit.hub.blobs.signed_url(sha256, 60, {}) or "")
+    if address.netloc:
+        policy = HEADERS["Content-Security-Policy"]
+        origin = f"{address.scheme}://{address.netloc}"
+        response.headers["Content-Security-Policy"] = policy.replace(
+            "img-src 'self'", f"img-src 'self' {origin}"
+        )
 
 
 _EDITABLE = ("text", "markdown", "table")

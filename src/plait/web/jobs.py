@@ -68,7 +68,7 @@ def job_view(visit: Visit, job: Job, repo: Repository | None, thread: str = "") 
 
 def _may_cancel(visit: Visit, job: Job, repo: Repository | None) -> bool:
     if repo is None:
-        return visit.actor.is_admin and visit.actor.scope == "write"
+        return visit.may("hub.admin")
     return can(visit.actor, "repo.merge", repo)
 
 
@@ -83,7 +83,7 @@ def _find(visit: Visit, number: int) -> tuple[Job, Repository | None, str]:
         raise nothing
     job = jobs.get(visit.hub, number)
     if job.repository_id is None:
-        if not visit.actor.is_admin:
+        if not visit.may("hub.admin"):
             raise nothing
         return job, None, ""
     repo = visit.hub.repositories.by_id(job.repository_id)

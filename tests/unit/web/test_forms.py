@@ -494,3 +494,21 @@ def test_every_form_refuses_what_another_site_sends(gallery: Gallery, browser: B
         ):
             answer = keeper.post(action, data={"name": "x"}, headers=headers)
             assert answer.status_code == 403, (action, headers)
+
+
+def test_a_picture_in_the_store_itself_is_the_only_thing_let_in_from_there(
+    gallery: Gallery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = browser("commons-user")
+    files = [("files", ("photo.png", b"\x89PNG\x00\xff\xfe", "image/png"))]
+    assert client.post(
+        f"{FILES}/upload/main/pictures", data={"where": "commit"}, files=files
+    ).status_code == 303  # fmt: skip
+    address = f"{FILES}/blob/main/pictures/photo.png"
+    assert "img-src 'self';" in client.get(address).headers["content-security-policy"]
+    monkeypatch.setattr(
+        gallery.hub.blobs, "signed_url", lambda *_: "https://store.example/b/x?signature=1"
+    )
+    policy = client.get(address).headers["content-security-policy"]
+    assert "img-src 'self' https://store.example;" in policy and "script-src 'self';" in policy
+    assert "store.example" not in client.get(FILES).headers["content-security-policy"]
