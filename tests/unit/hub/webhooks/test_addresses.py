@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
+import ssl
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from plait.hub.webhooks.addresses import (
     look_up,
     resolve,
 )
-from plait.hub.webhooks.sending import send_message
+from plait.hub.webhooks.sending import Outcome, send_message
 from plait.settings import Settings
 
 from .receiver import receiving
@@ -242,3 +245,40 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 def test_the_system_resolver_answers_with_numbers() -> None:
     found = anyio.run(look_up, "127.0.0.1", 80)
     assert found == ["127.0.0.1"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for ``hooks.test`` that nobody but the tests trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=hooks.test", "-addext", "subjectAltName=DNS:hooks.test"]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+def test_the_certificate_must_be_for_the_name_although_the_number_is_pinned(
+    certificate: tuple[Path, Path],
+) -> None:
+    asked: list[str | None] = []
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*certificate)
+    server.sni_callback = lambda _socket, name, _context: asked.append(name)
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    settings = replace(SETTINGS, webhook_hosts="127.0.0.1", webhook_timeout=5)
+    with receiving(server) as receiver:
+
+        def send(name: str, tls: ssl.SSLContext | None) -> Outcome:
+            url = f"https://{name}:{receiver.port}/"
+            return anyio.run(
+                lambda: send_message(url, b"{}", {}, settings, resolver=names("127.0.0.1"), tls=tls)
+            )
+
+        assert send("hooks.test", trusting).arrived
+        assert asked == ["hooks.test"]
+        assert send("other.test", trusting).status is None
+        assert send("hooks.test", None).status is None
+        assert len(receiver.got) == 1
