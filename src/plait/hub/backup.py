@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pygit2
 from sqlalchemy import delete, make_url
 
-from plait import __version__
 from plait.errors import BadInput, NotFound
 from plait.hub.blobs import storage_errors
 from plait.hub.database import Blob, BlobGrant, Repository, Xorb, XorbOwner
@@ -183,7 +183,7 @@ class _Copier:
         data = {
             "plait": "backup",
             "version": _VERSION,
-            "release": __version__,
+            "release": version("plait"),
             "made": backup.made,
             "database": backup.database,
             "refs": backup.refs,
