@@ -60,7 +60,7 @@ def job_log(
 def cancel_job(hub: HubOf, user: User, job: Found) -> dict[str, Any]:
     """Ask for a job to stop."""
     repo = hub.repositories.by_id(job.repository_id) if job.repository_id else None
-    may = user.scope == "write" and job.requested_by == user.user_id
+    may = can(user, "account.self") and job.requested_by == user.user_id
     if not may and (repo is None or not can(user, "repo.merge", repo)):
         raise Forbidden(f"Job {job.id} was started by somebody else. Ask a member to cancel it.")
     return describe(jobs.cancel(hub, job.id))
@@ -80,7 +80,7 @@ def describe_pull(hub: HubOf, repo: Readable, number: Number) -> dict[str, Any]:
 
 
 def _visible(hub: Hub, actor: Actor, job: Job) -> bool:
-    if actor.is_admin and actor.scope != "none":
+    if can(actor, "hub.admin"):
         return True
     if job.repository_id is None:
         return actor.signed_in and job.requested_by == actor.user_id
