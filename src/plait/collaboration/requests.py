@@ -39,6 +39,10 @@ class MergeOutcome:
     landed: str | None = None
 
 
+MAX_LOOK = 2000
+"""Commits among which a merge that was not recorded is looked for."""
+
+
 def request_merge(
     hub: Hub, actor: Actor, repo: Repository, discussion: Discussion, comment: str = ""
 ) -> MergeOutcome:
@@ -57,6 +61,10 @@ def request_merge(
     discussion = hub.discussions.get(repo, discussion.number)
     _check_open(discussion)
     for _ in range(TRIES):
+        landed = _landed_before(hub, repo, discussion)
+        if landed is not None:
+            hub.discussions.mark_merged(actor, discussion, landed)
+            return MergeOutcome(landed=landed)
         sides = _sides(hub, repo, discussion)
         paths = sides.changed()
         if needs_fusion(sides, paths):
@@ -142,6 +150,19 @@ def _check_open(discussion: Discussion) -> None:
         raise Conflict(f"Pull request {number} is merged already.")
     if discussion.status != "open":
         raise Conflict(f"Pull request {number} is closed. Open it again, then merge.")
+
+
+def _landed_before(hub: Hub, repo: Repository, discussion: Discussion) -> str | None:
+    """Return the merge of a pull request that a killed process landed and did not record."""
+    main = hub.git.head(repo, discussion.base_ref)
+    head = hub.git.head(repo, pull_ref(discussion.number))
+    if main is None or head is None or not hub.git.is_ancestor(repo, head, main):
+        return None
+    title = f"Merge pull request #{discussion.number}:"
+    for info in hub.git.log(repo, main, MAX_LOOK):
+        if info.parents[1:] == (head,) and info.title.startswith(title):
+            return info.oid
+    return None
 
 
 def _sides(hub: Hub, repo: Repository, discussion: Discussion) -> Sides:

@@ -53,18 +53,17 @@ def pack_all(hub: Hub, *, loose: int = LOOSE, packs: int = PACKS) -> Iterator[Pa
         Unsupported: the git program is missing.
     """
     gitcommand.program()
-    with folder_lock(hub.settings.dir, name=LOCK):
-        for entry in sorted(hub.settings.git_dir.glob("*.git")):
-            number = entry.name.removesuffix(".git")
-            if not number.isdigit():
-                continue
-            repo = hub.repositories.by_id(int(number))
-            if repo is None:
-                continue
-            with suppress(FileNotFoundError):  # It may be deleted at this moment.
-                done = pack_repository(hub, repo, loose=loose, packs=packs)
-                if done is not None:
-                    yield done
+    for entry in sorted(hub.settings.git_dir.glob("*.git")):
+        number = entry.name.removesuffix(".git")
+        if not number.isdigit():
+            continue
+        repo = hub.repositories.by_id(int(number))
+        if repo is None:
+            continue
+        with suppress(FileNotFoundError):  # It may be deleted at this moment.
+            done = pack_repository(hub, repo, loose=loose, packs=packs)
+            if done is not None:
+                yield done
 
 
 def pack_repository(
@@ -76,6 +75,11 @@ def pack_repository(
         StorageFull: the disk is full; nothing was removed.
         PlaitError: git could not read the repository; nothing was removed.
     """
+    with folder_lock(hub.settings.dir, name=LOCK):
+        return _pack(hub, repo, loose, packs)
+
+
+def _pack(hub: Hub, repo: Repository, loose: int, packs: int) -> Packed | None:
     started = time.monotonic()
     folder = hub.git.path(repo)
     if sum(1 for ref in _files(folder / "refs") if ref.is_file()) > LOOSE_REFS:

@@ -148,46 +148,6 @@ def test_a_card_that_a_crash_left_behind_is_caught_up(world: World) -> None:
     assert collect(hub).refreshed == []
 
 
-def test_the_check_finds_what_is_wrong(world: World) -> None:
-    hub, ann = world.hub, world.actor("ann")
-    repo, lost = world.repo("shop/one"), world.repo("shop/lost")
-    gone, short, changed = (world.blob(repo, data) for data in (b"gone", b"short", b"changed"))
-    ungranted, _ = hub.blobs.write([b"not ours"])
-    hub.commits.apply(
-        ann,
-        repo,
-        "main",
-        [AddPointer("gone", gone), AddPointer("short", short), AddPointer("changed", changed)],
-        "x",
-    )
-    hub.git.commit(
-        repo,
-        ref="refs/heads/other",
-        parent_oid=hub.git.resolve(repo),
-        operations=[AddPointer("ungranted", ungranted, 8)],
-        message="x",
-        author=Author("ann"),
-    )
-    hub.discussions.create(ann, repo, "x", pull_request=True)
-    assert damage(hub, deep=True)[0].what.startswith("ungranted refers to")
-    hub.blobs.delete(gone)
-    for sha256, data in ((short, b"sho"), (changed, b"CHANGED")):
-        write_over(world, sha256, data)
-    hub.git.delete(lost)
-    hub.git.delete_ref(repo, "refs/pr/1")
-    found = sorted(str(problem) for problem in damage(hub, deep=True))
-    for part in (
-        "model shop/lost: its git folder is missing",
-        f"the bytes of gone (sha256 {gone}) are missing",
-        "short should have 5 bytes but 3 are stored",
-        "ungranted refers to",
-        "refs/pr/1 is missing",
-        f"the bytes stored as sha256 {changed} are damaged",
-    ):
-        assert any(part in line for line in found), (part, found)
-    assert len(damage(hub)) == 5
-
-
 def test_a_damaged_git_object_is_found(world: World) -> None:
     hub, repo = world.hub, world.repo()
     oid = hub.git.entry(repo, hub.git.resolve(repo), ".gitattributes").oid
