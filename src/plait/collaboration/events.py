@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -57,6 +58,26 @@ def latest_report(hub: Hub, discussion_id: int) -> dict[str, Any] | None:
         if values.get("kind") == "verdict":
             return values
     return None
+
+
+def latest_verdicts(hub: Hub, discussions: Sequence[int]) -> dict[int, str]:
+    """Return the verdict of the newest merge report of each of these discussions that has one."""
+    found: dict[int, str] = {}
+    query = (
+        select(DiscussionEvent.discussion_id, DiscussionEvent.data)
+        .where(
+            DiscussionEvent.discussion_id.in_(list(discussions)[:500]),
+            DiscussionEvent.author_id.is_(None),
+            DiscussionEvent.type == "comment",
+        )
+        .order_by(DiscussionEvent.position)
+    )
+    with hub.session() as session:
+        for number, data in session.execute(query):
+            values = data.get("plait")
+            if isinstance(values, dict) and values.get("kind") == "verdict":
+                found[number] = str(values.get("verdict", ""))
+    return found
 
 
 def hub_values(hub: Hub, discussion_id: int) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def card(at: At) -> Response:
     """Show a repository's card and what it says about itself."""
     visit, hub = at.visit, at.visit.hub
     head = hub.git.head(at.record)
-    text = _card_text(at, head) if head else ""
+    text = _card_text(at, head) if head and not at.record.disabled else ""
     shown = text[: markdown.LONGEST]
     latest = hub.git.log(at.record, head, limit=1) if head else []
     return visit.render(

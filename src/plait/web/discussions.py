@@ -62,6 +62,9 @@ def listing(
         key: hub.discussions.count(at.record, pull_request=pulls, status=key, author=by)
         for key in ("open", "closed")
     }
+    verdicts = merge_events.latest_verdicts(
+        hub, [discussion.id for discussion in found if discussion.is_pull_request]
+    )
     counts["all"] = counts["open"] + counts["closed"]
     return at.visit.render(
         "discussions.html",
@@ -70,7 +73,7 @@ def listing(
         type=type if pulls is not None else "",
         author=author,
         counts=counts,
-        items=[_listed(at, discussion) for discussion in found],
+        items=[_listed(discussion, verdicts.get(discussion.id, "")) for discussion in found],
         may_discuss=can(at.visit.actor, "repo.discuss", at.record),
         page=page,
         pages=-(-counts[status] // PAGE),
@@ -78,12 +81,7 @@ def listing(
     )
 
 
-def _listed(at: Here, discussion: Discussion) -> ListedThread:
-    report = (
-        merge_events.latest_report(at.visit.hub, discussion.id)
-        if discussion.is_pull_request
-        else None
-    )
+def _listed(discussion: Discussion, verdict: str) -> ListedThread:
     return ListedThread(
         discussion.number,
         discussion.title,
@@ -91,7 +89,7 @@ def _listed(at: Here, discussion: Discussion) -> ListedThread:
         discussion.is_pull_request,
         discussion.author.name if discussion.author else None,
         discussion.created_at,
-        VERDICTS.get(report["verdict"], "") if report else "",
+        VERDICTS.get(verdict, ""),
     )
 
 
