@@ -201,7 +201,7 @@ def _batch(hub: Hub, actor: Actor, kind: str, full_name: str, body: _Batch) -> J
     upload = body.operation == "upload"
     action: Action = "repo.propose" if upload else "repo.files"
     repo = hub.repositories.get(actor, kind, full_name, action)
-    if body.hash_algo != "sha256":
+    if body.hash_algo not in ("sha256", "sha_256"):  # the second is how the npm client writes it
         raise BadInput("Large files are named by their sha256 here.")
     for thing in body.objects:
         if not is_sha256(thing.oid):

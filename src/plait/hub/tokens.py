@@ -52,6 +52,9 @@ def _base62(number: int, digits: int) -> str:
     return text
 
 
+_FOREIGN = "hf_"  # the npm client refuses tokens that do not begin with it
+
+
 def new_token() -> str:
     """Make a token: a prefix that secret scanners know, 32 random bytes, a checksum."""
     body = PREFIX + _base62(int.from_bytes(secrets.token_bytes(32)), _SECRET_DIGITS)
@@ -198,7 +201,11 @@ class Tokens:
         return secret
 
     def authenticate(self, plaintext: str, address: str = "") -> tuple[Actor, Token] | None:
-        """Return who a token stands for, or None if it is unknown, expired or revoked."""
+        """Return who a token stands for, or None if it is unknown, expired or revoked.
+
+        The same token with ``hf_`` before it stands for the same: some clients send no other.
+        """
+        plaintext = plaintext.removeprefix(_FOREIGN)
         if not looks_like_token(plaintext):
             return None
         with self._hub.session() as session:
