@@ -50,6 +50,11 @@ def show(at: At) -> Response:
 
 def _form(at: Here, given: dict[str, str], problem: str = "", code: int = 200) -> Response:
     card = at.record.card
+    request = at.visit.hub.access.state(at.visit.actor, at.record)
+    if request is not None and not given:
+        asked = enumerate(fields_of(at.record))
+        kept = request.fields or {}
+        given = {f"answer-{n}": str(kept.get(field.name, "")) for n, field in asked}
     prompt = card.get("extra_gated_prompt")
     heading = card.get("extra_gated_heading")
     text = (
@@ -64,7 +69,7 @@ def _form(at: Here, given: dict[str, str], problem: str = "", code: int = 200) -
         heading=heading[:200] if isinstance(heading, str) else "",
         prompt=Markup(text),  # noqa: S704 - sanitised
         questions=_questions(at, given),
-        request=at.visit.hub.access.state(at.visit.actor, at.record),
+        request=request,
         inside=at.sees_files,
         problem=problem,
         automatic=at.record.gated == "auto",
