@@ -20,6 +20,7 @@ from plait.cli import (
     pulls,
     serve,
     settings,
+    statistics,
     storage,
     teams,
     tokens,
@@ -66,6 +67,7 @@ app.add_typer(teams.team, name="team")
 app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
 app.command("check")(check.check)
+app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
 app.command("gc")(maintenance.gc)
