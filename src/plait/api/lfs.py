@@ -39,6 +39,12 @@ _FINISH = "lfs-finish"
 _MULTIPART = "multipart"
 
 
+class _LfsResponse(JSONResponse):
+    """JSON as git-lfs names it."""
+
+    media_type = MEDIA_TYPE
+
+
 class _Object(BaseModel):
     oid: str
     size: Annotated[int, Field(ge=0)]
@@ -51,7 +57,9 @@ class _Batch(BaseModel):
     hash_algo: str = "sha256"
 
 
-@router.post("/{kind:prefix}/{namespace}/{name}.git/info/lfs/objects/batch")
+@router.post(
+    "/{kind:prefix}/{namespace}/{name}.git/info/lfs/objects/batch", response_class=_LfsResponse
+)
 def batch(
     hub: HubOf, actor: Caller, kind: Type, namespace: Namespace, name: Name, body: _Batch
 ) -> JSONResponse:
@@ -59,7 +67,7 @@ def batch(
     return _batch(hub, actor, kind, f"{namespace}/{name}", body)
 
 
-@router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
+@router.post("/{namespace}/{name}.git/info/lfs/objects/batch", response_class=_LfsResponse)
 def batch_of_model(
     hub: HubOf, actor: Caller, namespace: Namespace, name: Name, body: _Batch
 ) -> JSONResponse:
