@@ -131,8 +131,53 @@ def blocks_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"demo": demo_table, "cost": cost_table, "merge": merge_table, "blocks": blocks_table}
-DOCUMENTS = {"README.md": ("demo", "merge", "cost"), "benchmarks/README.md": ("merge", "blocks")}
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
+
+
+def hub_table() -> str:
+    hub = load("hub")
+    counts = (1, 16, 64)
+    lines = [
+        "| asked | on | "
+        + " | ".join(f"{n} at once" for n in counts)
+        + " | CPU ms | peak memory |",
+        "|---|---|" + "---:|" * (len(counts) + 2),
+    ]
+    for name, database in dict.fromkeys((row["name"], row["database"]) for row in hub["rows"]):
+        found = {
+            row["clients"]: row
+            for row in hub["rows"]
+            if (row["name"], row["database"]) == (name, database)
+        }
+        times = " | ".join(
+            f"{_short(found[n]['median_ms'])} / {_short(found[n]['p99_ms'])}" for n in counts
+        )
+        cpu = min(row["cpu_ms"] for row in found.values())
+        peak = max(row["peak_mb"] for row in found.values())
+        lines.append(f"| {name} | {database} | {times} | {cpu:.2f} | {peak} MB |")
+    lines += [
+        "",
+        (
+            f"A hub of {hub['repositories']:,} repositories and {hub['commits']:,} commits, one "
+            "server process; median / 99th percentile in milliseconds, whole answers on kept "
+            "connections. CPU time and memory are the server's, without PostgreSQL's own."
+        ),
+    ]
+    return "\n".join(lines)
+
+
+TABLES = {
+    "demo": demo_table,
+    "cost": cost_table,
+    "merge": merge_table,
+    "blocks": blocks_table,
+    "hub": hub_table,
+}
+DOCUMENTS = {
+    "README.md": ("demo", "merge", "cost"),
+    "benchmarks/README.md": ("merge", "blocks", "hub"),
+}
 
 
 def filled(document: str, text: str) -> str:
