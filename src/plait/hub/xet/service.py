@@ -24,10 +24,12 @@ import hmac
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, NotFound, TooLarge
 from plait.hub.database import (
@@ -57,6 +59,20 @@ MEMORY_OF_CLIENTS = timedelta(days=30)
 _AT_ONCE = 500
 """Databases bound the number of parameters of one statement."""
 _COMMITS_IN_MEMORY = 8
+_FILES = 200
+_TERMS = 50_000
+"""Files of a shard that are kept in one transaction, and about how many terms they may have."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A file of a shard, checked: as it will be kept."""
+
+    sha256: str
+    size: int
+    xet_hash: str
+    terms: bytes
+    xorbs: list[str]
 
 
 class XetService:
@@ -92,32 +108,49 @@ class XetService:
             TooLarge: the shard, or a file in it, is larger than it may be.
         """
         count = 0
+        batch: list[ShardFile] = []
         for file in read_shard(_Bounded(body, MAX_SHARD)):
-            self._add_file(actor, repo, file)
+            if file.size > self.hub.settings.max_blob:
+                raise TooLarge(
+                    f"A file of {file.size} bytes is larger than the "
+                    f"{self.hub.settings.max_blob} bytes that this hub takes. Split it."
+                )
+            batch.append(file)
             count += 1
+            if len(batch) == _FILES or sum(len(one.terms) for one in batch) > _TERMS:
+                self._add_files(actor, repo, batch)
+                batch = []
+        self._add_files(actor, repo, batch)
         return count
 
-    def _add_file(self, actor: Actor, repo: Repository, file: ShardFile) -> None:
-        if file.size > self.hub.settings.max_blob:
-            raise TooLarge(
-                f"A file of {file.size} bytes is larger than the {self.hub.settings.max_blob} "
-                "bytes that this hub takes. Split it."
-            )
+    def _add_files(self, actor: Actor, repo: Repository, files: list[ShardFile]) -> None:
+        """Check files and keep them, in one transaction."""
+        if not files:
+            return
+        # Touched now, they stay until the files' own rows keep them.
+        xorbs = {to_text(term.xorb) for file in files for term in file.terms}
+        usable = self.store.touch(actor.user_id, xorbs)
+        made = sorted((self._check_file(file, usable) for file in files), key=lambda m: m.sha256)
+        with self.hub.session(write=True) as session:
+            # In the order of their names, so that no two wait for each other.
+            for file in made:
+                self._keep(session, file)
+                self.hub.grant_blob(session, repo, file.sha256, file.size, user_id=actor.user_id)
+
+    def _check_file(self, file: ShardFile, usable: set[str]) -> _Made:
         names = {term.xorb: to_text(term.xorb) for term in file.terms}
-        # Touched now, they stay until the file's own rows keep them.
-        usable = self.store.touch(actor.user_id, names.values())
         tree = MerkleTree()
         for term in file.terms:
             self._check_term(term, names[term.xorb], usable, tree)
         if (file_hash(tree.root()) if file.terms else ZERO) != file.hash:
             raise BadInput(f"The chunks of file {to_text(file.hash)} do not make that hash.")
-        xet_hash = to_text(file.hash)
         terms = pack_terms(
             FileTerm(names[term.xorb], term.start, term.stop, term.size) for term in file.terms
         )
-        if not self._known(file.sha256, file.size, xet_hash):
-            self._check_bytes(terms, file)
-        self._keep(actor, repo, file, xet_hash, terms, sorted(set(names.values())))
+        made = _Made(file.sha256, file.size, to_text(file.hash), terms, sorted(names.values()))
+        if not self._known(made):
+            self._check_bytes(made)
+        return made
 
     def _check_term(self, term: Term, name: str, usable: set[str], tree: MerkleTree) -> None:
         if name not in usable:
@@ -146,53 +179,42 @@ class XetService:
         for chunk in chunks:
             tree.add(chunk.hash, chunk.size)
 
-    def _known(self, sha256: str, size: int, xet_hash: str) -> bool:
+    def _known(self, made: _Made) -> bool:
         """Tell whether these very chunks have been put together before."""
         with self.hub.session() as session:
-            blob = session.get(Blob, sha256)
-            made = session.get(XetFile, sha256) is not None
-        return made and blob is not None and blob.xet_hash == xet_hash and blob.size == size
+            blob = session.get(Blob, made.sha256)
+            there = session.get(XetFile, made.sha256) is not None
+        return (
+            there and blob is not None and (blob.xet_hash, blob.size) == (made.xet_hash, made.size)
+        )
 
-    def _check_bytes(self, terms: bytes, file: ShardFile) -> None:
+    def _check_bytes(self, made: _Made) -> None:
         """Put the file together, in passing, and compare its SHA-256."""
         digest = hashlib.sha256()
-        for piece in plan(terms, self.store.index, 0, file.size):
+        for piece in plan(made.terms, self.store.index, 0, made.size):
             for data in self.store.read(piece.xorb, piece.start, piece.stop):
                 digest.update(data)
-        if digest.hexdigest() != file.sha256:
+        if digest.hexdigest() != made.sha256:
             raise BadInput(
-                f"The bytes of file {to_text(file.hash)} have sha256 {digest.hexdigest()} and not "
-                f"{file.sha256}. Upload it again."
+                f"The bytes of file {made.xet_hash} have sha256 {digest.hexdigest()} and not "
+                f"{made.sha256}. Upload it again."
             )
 
-    def _keep(
-        self,
-        actor: Actor,
-        repo: Repository,
-        file: ShardFile,
-        xet_hash: str,
-        terms: bytes,
-        xorbs: list[str],
-    ) -> None:
-        with self.hub.session(write=True) as session:
-            lock_name(session, f"blobs/{file.sha256}")
-            blob = session.get(Blob, file.sha256, with_for_update={"of": Blob})
-            if blob is None:
-                blob = Blob(sha256=file.sha256, size=file.size, flat=False, xet_hash=xet_hash)
-                session.add(blob)
-            made = session.get(XetFile, file.sha256)
-            if made is None:
-                blob.xet_hash = xet_hash
-                session.flush()
-                session.add(XetFile(sha256=file.sha256, terms=terms))
-                for start in range(0, len(xorbs), _AT_ONCE):
-                    rows = [
-                        {"sha256": file.sha256, "xorb": name}
-                        for name in xorbs[start : start + _AT_ONCE]
-                    ]
-                    session.execute(insert(XetFileXorb), rows)
+    def _keep(self, session: Session, made: _Made) -> None:
+        lock_name(session, f"blobs/{made.sha256}")
+        blob = session.get(Blob, made.sha256, with_for_update=True)
+        if blob is None:
+            blob = Blob(sha256=made.sha256, size=made.size, flat=False, xet_hash=made.xet_hash)
+            session.add(blob)
+        if session.get(XetFile, made.sha256) is None:
+            blob.xet_hash = made.xet_hash
             session.flush()
-            self.hub.grant_blob(session, repo, file.sha256, file.size, user_id=actor.user_id)
+            session.add(XetFile(sha256=made.sha256, terms=made.terms))
+            for start in range(0, len(made.xorbs), _AT_ONCE):
+                some = made.xorbs[start : start + _AT_ONCE]
+                rows = [{"sha256": made.sha256, "xorb": name} for name in some]
+                session.execute(insert(XetFileXorb), rows)
+        session.flush()
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -245,6 +267,22 @@ class XetService:
             if bytes.fromhex(blob.sha256) in held:
                 return blob, terms
         raise NotFound(f"There is no file {xet_hash} in this revision. Look the file up again.")
+
+    def find_plain(self, repo: Repository, commit: str, sha256: str) -> Blob:
+        """Return a blob that is stored in one piece and that ``repo`` holds at a commit.
+
+        Raises:
+            NotFound: the commit holds no such file.
+        """
+        with self.hub.session() as session:
+            blob = session.scalar(
+                select(Blob)
+                .join(BlobGrant, BlobGrant.sha256 == Blob.sha256)
+                .where(Blob.sha256 == sha256, Blob.flat, BlobGrant.repository_id == repo.id)
+            )
+        if blob is None or bytes.fromhex(sha256) not in self._held_at(repo, commit):
+            raise NotFound(f"There is no file {sha256} in this revision. Look the file up again.")
+        return blob
 
     def hashes(self, repo: Repository, names: Iterable[str]) -> dict[str, str]:
         """Return the Xet hashes of those blobs of ``repo`` that can be read by Xet, by SHA-256."""
