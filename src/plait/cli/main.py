@@ -15,6 +15,7 @@ from plait.cli import (
     check,
     demo,
     evaluate,
+    extract,
     fuse,
     maintenance,
     pulls,
@@ -67,6 +68,7 @@ app.add_typer(teams.team, name="team")
 app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
 app.command("check")(check.check)
+app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
