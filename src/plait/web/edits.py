@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -196,8 +197,8 @@ def uploading(at: InFiles, rest: str) -> Response:
 
 def _command(at: Here, revision: str, path: str) -> str:
     kind = "" if at.view.type == "model" else f" --repo-type {at.view.type}"
-    where = "" if revision == "main" else f" --revision {revision}"
-    return f"hf upload {at.view.full_name} FOLDER {path or '.'}{kind}{where}"
+    where = "" if revision == "main" else f" --revision {quote(revision)}"
+    return f"hf upload {at.view.full_name} FOLDER {quote(path or '.')}{kind}{where}"
 
 
 def upload(at: InFiles, rest: str, form: UploadForm) -> Response:

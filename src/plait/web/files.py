@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -160,7 +161,7 @@ def blob(at: InFiles, rest: str, plain: str = "") -> Response:
     shown.update(preview(at, revision, oid, entry, plain=bool(plain)))
     labels = file_labels(at, [entry])
     kind = "" if at.view.type == "model" else f" --repo-type {at.view.type}"
-    at_revision = "" if revision == "main" else f" --revision {revision}"
+    at_revision = "" if revision == "main" else f" --revision {quote(revision)}"
     response = at.visit.render(
         "blob.html",
         repo=at.view,
@@ -175,7 +176,7 @@ def blob(at: InFiles, rest: str, plain: str = "") -> Response:
         stored=labels.stored(entry),
         scan=labels.scan(entry),
         findings=labels.findings(entry),
-        command=f"hf download {at.view.full_name} '{path}'{kind}{at_revision}",
+        command=f"hf download {at.view.full_name} {quote(path)}{kind}{at_revision}",
         plain=bool(plain),
         may_change=may_change(at, revision),
         editable=entry.lfs is None and entry.size <= MOST_TEXT and shown["kind"] in _EDITABLE,

@@ -12,6 +12,7 @@ from httpx import Response
 
 from furnishing import KEEPER, SYSTEM_ADDRESSES, own_addresses
 from gallery import Gallery
+from plait.errors import TooManyRequests
 from plait.hub import Repository
 from plait.hub.database import now
 
@@ -512,3 +513,19 @@ def test_a_picture_in_the_store_itself_is_the_only_thing_let_in_from_there(
     policy = client.get(address).headers["content-security-policy"]
     assert "img-src 'self' https://store.example;" in policy and "script-src 'self';" in policy
     assert "store.example" not in client.get(FILES).headers["content-security-policy"]
+
+
+def test_who_tries_too_often_is_told_when_to_come_back(
+    gallery: Gallery, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise TooManyRequests("Too many.", retry_after=7, limit=1, window=60)
+
+    monkeypatch.setattr(gallery.hub.limits, "spend", refuse)
+    client = browser(None)
+    searched = client.get("/models?search=a")
+    assert searched.status_code == 429 and searched.headers["retry-after"] == "7"
+    assert "Too many attempts" in searched.text
+    signing = client.post("/login", data={"name": "a", "password": "b"})
+    assert signing.status_code == 429 and signing.headers["retry-after"] == "7"
+    assert "7 seconds" in signing.text and 'id="password"' in signing.text
