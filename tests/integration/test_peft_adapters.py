@@ -99,3 +99,42 @@ def test_ties_in_pefts_dialect(tmp_path: Path, density: float) -> None:
     tensors = [torch.from_numpy((base + c) - base) for c in changes]
     wanted = peft.ties(tensors, torch.tensor(weights), density)
     np.testing.assert_allclose(made, base + wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_what_was_extracted_is_an_adapter_to_peft(tmp_path: Path, kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    peft = pytest.importorskip("peft")
+
+    from plait.fusion.extract import extract_adapter
+
+    sizes: dict[str, Any] = {"vocab_size": 32}
+    if kind == "gpt2":
+        config = transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=20, **sizes)
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            intermediate_size=24,
+            **sizes,
+        )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model.save_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if (parameter.dim() == 2 and "h.1." in name) or (
+                "layers.1." in name and "proj" in name
+            ):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "tuned")
+    extract_adapter(tmp_path / "base", tmp_path / "tuned", tmp_path / "lora", rank=16)
+    base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "lora")).eval()
+    words = torch.arange(10)[None]
+    with torch.inference_mode():
+        wanted, made = model(words).logits, loaded(words).logits
+    torch.testing.assert_close(made, wanted, rtol=1e-4, atol=1e-4)
