@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import subprocess
 from pathlib import Path
 
@@ -304,3 +306,33 @@ def test_large_files_are_listed_and_purged(alice: Person, bob: Person, tmp_path:
         api.hf_hub_download(repo, "lfs_file.bin", local_dir=tmp_path)
     put("after.bin", b"after")
     assert len(api.list_repo_commits(repo)) == 5
+
+
+def test_files_that_came_by_lfs_are_copied_and_read_by_xet_too(
+    alice: Person, bob: Person, tmp_path: Path
+) -> None:
+    data = bytes(range(251)) * 2000
+    source = alice.api.create_repo(f"{alice.name}/lfs-road").repo_id
+    # A file object goes by LFS, not by Xet.
+    alice.api.upload_file(path_or_fileobj=io.BytesIO(data), path_in_repo="w.bin", repo_id=source)
+    target = bob.api.create_repo(f"{bob.name}/copy").repo_id
+    copy = CommitOperationCopy("w.bin", "w.bin", src_repo_id=source, src_repo_type="model")
+    bob.api.create_commit(target, [copy], commit_message="copy")
+    out = bob.run(
+        """
+        import hashlib, sys
+        from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
+        target, folder = sys.argv[1:]
+        fs = HfFileSystem()
+        fs.get_file(f"{target}/w.bin", f"{folder}/plain.bin")
+        [entry] = HfApi().get_paths_info(target, "w.bin")
+        info = {**fs.info(f"{target}/w.bin"), "xet_hash": entry.xet_hash}
+        fs.info = lambda *_, **__: info
+        fs.get_file(f"{target}/w.bin", f"{folder}/xet.bin")
+        for path in (f"{folder}/plain.bin", f"{folder}/xet.bin", hf_hub_download(target, "w.bin")):
+            print(hashlib.sha256(open(path, "rb").read()).hexdigest())
+        """,
+        target,
+        str(tmp_path),
+    )
+    assert out.split() == [hashlib.sha256(data).hexdigest()] * 3

@@ -98,7 +98,7 @@ def paths_info(
     """Describe those of the paths that exist."""
     oid = hub.git.resolve(repo, revision)
     entries = hub.git.entries(repo, oid, [path.strip("/") for path in wanted.paths])
-    return _rows(hub, repo, oid, entries, expand=wanted.expand)
+    return _rows(hub, repo, oid, entries, expand=wanted.expand, plain=True)
 
 
 def _list(
@@ -130,8 +130,18 @@ def split_ref(revision: str, path: str) -> tuple[str, str]:
 
 
 def _rows(
-    hub: Hub, repo: Repository, oid: str, entries: list[TreeEntry], *, expand: bool
+    hub: Hub,
+    repo: Repository,
+    oid: str,
+    entries: list[TreeEntry],
+    *,
+    expand: bool,
+    plain: bool = False,
 ) -> list[dict[str, Any]]:
+    """Describe entries; with ``plain`` every large file has a Xet hash.
+
+    Clients copy to another repository only what has one (see `plait.hub.xet.plain`).
+    """
     paths = [entry.path for entry in entries]
     last = hub.git.last_commits(repo, oid, paths) if expand else {}
     hashes = hub.xet.hashes(repo, [entry.lfs.sha256 for entry in entries if entry.lfs])
@@ -140,8 +150,14 @@ def _rows(
         tree_entry(
             entry,
             last.get(entry.path),
-            xet_hash=hashes.get(entry.lfs.sha256) if entry.lfs else None,
+            xet_hash=_xet_hash(entry, hashes, plain=plain),
             security=file_status(scans[entry.path]) if entry.path in scans else None,
         )
         for entry in entries
     ]
+
+
+def _xet_hash(entry: TreeEntry, hashes: dict[str, str], *, plain: bool) -> str | None:
+    if entry.lfs is None:
+        return None
+    return hashes.get(entry.lfs.sha256) or (entry.lfs.sha256 if plain else None)

@@ -9,7 +9,9 @@ opens these bytes of that xorb, for some time, and nothing beside them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -22,9 +24,13 @@ from plait.api.routing import Revision
 from plait.api.signing import sign, verify
 from plait.errors import Forbidden, NotFound, RepositoryNotFound
 from plait.hub import Actor, Hub
-from plait.hub.database import Repository
+from plait.hub.database import Blob, Repository
+from plait.hub.xet.plain import cut, serialise
 from plait.hub.xet.reconstruction import Reconstruction, reconstruct
 from plait.hub.xet.shard import MAX_SHARD
+
+Address = Callable[[str, int, int], str]
+"""Makes the address of a xorb's bytes from one place to another."""
 
 router = APIRouter(tags=["uploads"])
 
@@ -122,14 +128,26 @@ def reconstruction(request: Request, hub: HubOf, realm: str, digest: str) -> JSO
     if repo is None:
         raise RepositoryNotFound("The repository of this token is gone.")
     hub.repositories.require(actor, repo, "repo.files")
-    blob, terms = hub.xet.find(repo, claims["commit"], digest)
-    part = wanted_range(request.headers.get("range"), blob.size)
-    start, stop = (part.start, part.stop) if part else (0, blob.size)
-    found = reconstruct(terms, hub.xet.store.index, start, stop)
-    return JSONResponse(_described(hub, repo, found), headers={"Cache-Control": "no-store"})
+    header = request.headers.get("range")
+    try:
+        blob, terms = hub.xet.find(repo, claims["commit"], digest)
+        start, stop = _bytes_of(header, blob.size)
+        found = reconstruct(terms, hub.xet.store.index, start, stop)
+        address: Address = partial(_fetch_url, hub, repo)
+    except NotFound:
+        blob = hub.xet.find_plain(repo, claims["commit"], digest)
+        start, stop = _bytes_of(header, blob.size)
+        found, numbers = cut(blob.sha256, blob.size, start, stop)
+        address = partial(_plain_url, hub, repo, blob, numbers)
+    return JSONResponse(_described(found, address), headers={"Cache-Control": "no-store"})
 
 
-def _described(hub: Hub, repo: Repository, found: Reconstruction) -> dict[str, Any]:
+def _bytes_of(header: str | None, size: int) -> tuple[int, int]:
+    part = wanted_range(header, size)
+    return (part.start, part.stop) if part else (0, size)
+
+
+def _described(found: Reconstruction, address: Address) -> dict[str, Any]:
     return {
         "offset_into_first_range": found.offset,
         "terms": [
@@ -144,7 +162,7 @@ def _described(hub: Hub, repo: Repository, found: Reconstruction) -> dict[str, A
             xorb: [
                 {
                     "range": {"start": run.start, "end": run.stop},
-                    "url": _fetch_url(hub, repo, xorb, run.first, run.end),
+                    "url": address(xorb, run.first, run.end),
                     "url_range": {"start": run.first, "end": run.end - 1},
                 }
                 for run in runs
@@ -165,6 +183,21 @@ def _fetch_url(hub: Hub, repo: Repository, xorb: str, first: int, end: int) -> s
     return f"{hub.settings.url}/v1/xet/fetch/{permit}"
 
 
+def _plain_url(
+    hub: Hub, repo: Repository, blob: Blob, numbers: dict[str, int], xorb: str, first: int, end: int
+) -> str:
+    claims = {
+        "repo": repo.id,
+        "sha256": blob.sha256,
+        "size": blob.size,
+        "number": numbers[xorb],
+        "first": first,
+        "end": end,
+    }
+    permit, _ = sign(hub.secret, _FETCH, claims, hub.settings.download_ttl)
+    return f"{hub.settings.url}/v1/xet/fetch/{permit}"
+
+
 @router.get("/v1/xet/fetch/{permit}")
 def fetch(request: Request, hub: HubOf, permit: str) -> Response:
     """Send those bytes of a xorb that the address is signed for."""
@@ -177,10 +210,14 @@ def fetch(request: Request, hub: HubOf, permit: str) -> Response:
         raise Forbidden(f"This address is for the bytes {first}-{end - 1} alone.")
     if hub.repositories.by_id(claims["repo"]) is None:
         raise RepositoryNotFound("The repository of this file is gone.")
-    try:
-        pieces = hub.xet.store.read_bytes(claims["xorb"], start, stop)
-    except FileNotFoundError:
-        raise NotFound("The bytes are gone. Look the file up again.") from None
+    if "sha256" in claims:
+        read = partial(hub.blobs.read_range, claims["sha256"])
+        pieces = serialise(read, claims["size"], claims["number"], start, stop)
+    else:
+        try:
+            pieces = hub.xet.store.read_bytes(claims["xorb"], start, stop)
+        except FileNotFoundError:
+            raise NotFound("The bytes are gone. Look the file up again.") from None
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(stop - start),
