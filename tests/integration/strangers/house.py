@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -78,13 +78,13 @@ class House:
         return {name: sorted(rows) for name, rows in found.items()}
 
 
-def build(folder: Path) -> House:
+def build(folder: Path, places: Mapping[str, str]) -> House:
     """Make the hub, what is private in it, and the strangers."""
     unlimited = {
         f"PLAIT_{name}_LIMIT": "0"
         for name in ("LOGIN", "SECRET", "FAILED_TOKEN", "TOKEN", "SEARCH", "WEBHOOK_TEST")
     }
-    hub = Hub.open(load_settings(folder, unlimited))
+    hub = Hub.open(load_settings(folder, {**places, **unlimited}))
     accounts = hub.accounts
     owner = accounts.create_user("owner", admin=True, email=f"{MARKER}@owner.test")
     house = accounts.create_organization(HOUSE, owner)

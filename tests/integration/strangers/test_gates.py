@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from integration import services
 from integration.strangers.house import HOUSE, House, Stranger, build, routes
 from integration.strangers.test_strangers import ask, fill, kinds_of, names_repository
 from plait.hub import AddBytes, Repository
@@ -17,10 +18,11 @@ WORDS = "what stands behind the gate"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    made = build(tmp_path_factory.mktemp("gates") / "hub")
-    yield made
-    made.hub.close()
+def house(tmp_path_factory: pytest.TempPathFactory, backend: services.Backend) -> Iterator[House]:
+    with backend.fresh() as places:
+        made = build(tmp_path_factory.mktemp("gates") / "hub", places)
+        yield made
+        made.hub.close()
 
 
 @pytest.fixture(scope="module")

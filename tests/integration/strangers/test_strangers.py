@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from integration import services
 from integration.strangers.house import (
     HOUSE,
     KINDS,
@@ -89,10 +90,11 @@ IGNORED = {"date", "x-request-id"}
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    made = build(tmp_path_factory.mktemp("strangers") / "hub")
-    yield made
-    made.hub.close()
+def house(tmp_path_factory: pytest.TempPathFactory, backend: services.Backend) -> Iterator[House]:
+    with backend.fresh() as places:
+        made = build(tmp_path_factory.mktemp("strangers") / "hub", places)
+        yield made
+        made.hub.close()
 
 
 @pytest.fixture(scope="module")
