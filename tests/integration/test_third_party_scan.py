@@ -25,7 +25,7 @@ from plait.hub import AddBytes, Hub
 from plait.settings import load_settings
 
 load_all_checks()
-EXAMPLES = int(os.environ.get("PLAIT_SCAN_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("PLAIT_SCAN_EXAMPLES", "5"))
 """Requests of each operation and caller; for a longer hunt, set more."""
 
 
