@@ -336,3 +336,20 @@ def test_files_that_came_by_lfs_are_copied_and_read_by_xet_too(
         str(tmp_path),
     )
     assert out.split() == [hashlib.sha256(data).hexdigest()] * 3
+
+
+def test_a_repository_is_made_with_its_first_files_or_not_at_all(
+    live_hub: LiveHub, alice: Person
+) -> None:
+    head = {"Authorization": f"Bearer {alice.token}"}
+    create = f"{live_hub.url}/api/repos/create"
+    file = {"path": "a.txt", "content": "aGk=", "encoding": "base64"}
+    body = {"name": "first", "license": "mit", "files": [file]}
+    assert httpx.post(create, headers=head, json=body).status_code == 200
+    repo = f"{alice.name}/first"
+    assert set(alice.api.list_repo_files(repo)) == {".gitattributes", "README.md", "a.txt"}
+    assert alice.api.model_info(repo).card_data.license == "mit"  # type: ignore[union-attr]
+    for wrong in ({**file, "path": "../x"}, {**file, "content": "%"}):
+        refused = httpx.post(create, headers=head, json={"name": "second", "files": [wrong]})
+        assert refused.status_code == 400
+        assert not alice.api.repo_exists(f"{alice.name}/second")

@@ -32,6 +32,7 @@ _SORTS: dict[str, Sort] = {
     "updatedAt": "updated",
     "createdAt": "created",
     "created_at": "created",
+    "id": "name",
     "likes": "likes",
     "downloads": "downloads",
     "trendingScore": "trending",

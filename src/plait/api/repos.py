@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+import binascii
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from plait.api.context import Caller, HubOf, Readable, User
 from plait.api.routing import Name, Namespace, Type
 from plait.api.wire import object_id, repository_url
-from plait.errors import BadInput, Conflict, NotFound, RepositoryNotFound, Unsupported
-from plait.hub import Actor, Hub
+from plait.cards import dump_card
+from plait.errors import BadInput, Conflict, NotFound, PlaitError, RepositoryNotFound, Unsupported
+from plait.hub import Actor, AddBytes, Hub
 from plait.hub.database import Repository, Team
+from plait.hub.facts import README
 from plait.hub.repositories import Gate
 
 router = APIRouter(tags=["repositories"])
@@ -50,7 +54,23 @@ class _Space(BaseModel):
                 raise Unsupported(f"Plait keeps spaces and does not run them: leave out {name!r}.")
 
 
+class _NewFile(BaseModel):
+    path: str
+    content: str
+    encoding: Literal["base64", "utf-8"] = "utf-8"
+
+    def operation(self) -> AddBytes:
+        if self.encoding == "utf-8":
+            return AddBytes(self.path, self.content.encode("utf-8", "surrogatepass"))
+        try:
+            return AddBytes(self.path, base64.b64decode(self.content, validate=True))
+        except (binascii.Error, ValueError):
+            raise BadInput(f"The content of {self.path[:100]!a} is not base64.") from None
+
+
 class _New(_Named, _Space):
+    files: Annotated[list[_NewFile], Field(max_length=1000)] | None = None
+    license: Annotated[str, Field(max_length=100)] | None = None
     private: bool | None = None
     visibility: str | None = None
     sdk: str | None = None
@@ -93,6 +113,7 @@ def create(hub: HubOf, user: User, body: _New) -> JSONResponse:
     if body.sdk is not None and (kind != "space" or body.sdk not in _SDKS):
         raise BadInput(f"'sdk' is for spaces and one of {', '.join(_SDKS)}.")
     name = body.full_name(user)
+    operations = [file.operation() for file in body.files or ()]
     try:
         repo = hub.repositories.create(
             user,
@@ -104,6 +125,16 @@ def create(hub: HubOf, user: User, body: _New) -> JSONResponse:
         )
     except Conflict as conflict:
         return _exists(hub, user, kind, name, conflict)
+    if body.license and all(operation.path != README for operation in operations):
+        head = dump_card({"license": body.license}, "")
+        operations.append(AddBytes(README, head.encode()))
+    if operations:
+        try:
+            hub.commits.apply(user, repo, "main", operations, "Add initial files")
+        except PlaitError:
+            # Made with its files or not at all.
+            hub.repositories.delete(user, repo)
+            raise
     return JSONResponse(_address(hub, repo))
 
 
