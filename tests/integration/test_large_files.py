@@ -314,3 +314,13 @@ def test_a_connection_goes_on_after_a_file_and_ends_with_its_client(
     assert connection.getresponse().read(1000) == data[:1000]
     connection.close()  # In the middle of the file.
     assert ask(f"{live.url}{path}", alice.token)[2] == data
+
+
+def test_small_files_come_plain(live: LiveHub, alice: Person, tmp_path: Path) -> None:
+    repo = repository(alice, "small")
+    (tmp_path / "w").write_bytes(noise(50_000))
+    alice.run(UPLOAD, repo, str(tmp_path / "w"))
+    alice.run(BY_HTTP, repo, str(tmp_path / "down"))
+    assert (tmp_path / "down" / "w.safetensors").read_bytes() == noise(50_000)
+    (entry,) = alice.api.get_paths_info(repo, "w.safetensors")
+    assert entry.xet_hash is not None, "what is copied elsewhere is named by it"

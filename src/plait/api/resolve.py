@@ -10,6 +10,7 @@ from plait.api.context import Caller, HubOf
 from plait.api.downloads import file_headers, matches, send_blob, send_bytes
 from plait.api.routing import FilePath, Name, Namespace, Revision, Type
 from plait.hub import Actor, Hub, Repository
+from plait.hub.xet.service import WORTH_XET
 
 router = APIRouter(tags=["files"])
 
@@ -72,7 +73,7 @@ def _resolve(
         "Cache-Control": "private, no-cache" if repo.private else "no-cache",
         "Vary": "Authorization, Cookie",
     }
-    if found.lfs:
+    if found.lfs and found.size >= WORTH_XET:
         headers.update(_xet_headers(hub, repo, oid, found.etag))
     if matches(request.headers.get("if-none-match"), found.etag):
         del headers["Content-Type"]

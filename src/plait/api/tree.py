@@ -18,6 +18,7 @@ from plait.api.wire import page, position, tree_entry
 from plait.errors import BadInput, TooLarge
 from plait.hub import Hub, TreeEntry
 from plait.hub.database import Repository
+from plait.hub.xet.service import WORTH_XET
 
 router = APIRouter(tags=["files"])
 
@@ -144,7 +145,9 @@ def _rows(
     """
     paths = [entry.path for entry in entries]
     last = hub.git.last_commits(repo, oid, paths) if expand else {}
-    hashes = hub.xet.hashes(repo, [entry.lfs.sha256 for entry in entries if entry.lfs])
+    least = 0 if plain else WORTH_XET
+    large = [entry.lfs.sha256 for entry in entries if entry.lfs and entry.lfs.size >= least]
+    hashes = hub.xet.hashes(repo, large)
     scans = hub.scans.verdicts(entries) if expand else {}
     return [
         tree_entry(

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 MEMORY_OF_CLIENTS = timedelta(days=30)
 """Clients forget after three weeks what they uploaded, and a week later for certain."""
 
+WORTH_XET = 256 * 1024
+"""Smaller files are not offered for reading by Xet: a plain download costs a client less."""
 _AT_ONCE = 500
 """Databases bound the number of parameters of one statement."""
 _COMMITS_IN_MEMORY = 8
