@@ -35,11 +35,13 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def start(self) -> Server:
+    def command(self) -> list[str]:
         command = [sys.executable, "-m", "plait.cli.main", "serve", "--dir", str(self.folder)]
-        command += ["--port", str(self.port), "--workers", str(self.workers)]
+        return [*command, "--port", str(self.port), "--workers", str(self.workers)]
+
+    def start(self) -> Server:
         self.process = subprocess.Popen(
-            command,
+            self.command(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

@@ -141,7 +141,7 @@ async def _fetch(request: Request, hub: Hub, kind: str, full_name: str) -> Respo
         repo = await anyio.to_thread.run_sync(begin)
         _check_type(request, "git-upload-pack")
         # Taken in whole before git starts, so that neither waits for the other.
-        wants = tempfile.TemporaryFile(dir=hub.settings.temporary_dir)  # noqa: SIM115
+        wants = _memory()
 
         def work(body: Body) -> None:
             source = _unzipped(request, body, MAX_WANTS, "The request of git fetch")
@@ -220,6 +220,13 @@ class _Fetched(Response):
             with anyio.CancelScope(shield=True):
                 _end(process)
                 await process.aclose()
+
+
+def _memory() -> IO[bytes]:
+    """Open a file that a process can read and that needs no disk, where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("wants"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 async def _gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -24,7 +24,10 @@ from plait.hub.packing import LOCK
 from plait.hub.reachable import pointers
 
 _PAGE = 500
-_HARMLESS = re.compile(r"(?:notice|warning|dangling|unreachable|hint|checking)\b")
+_HARMLESS = re.compile(
+    # The last are temporary files of a process that is at work or was killed.
+    r"(?:notice|warning|dangling|unreachable|hint|checking)\b|bad sha1 file: .*/tmp_object_"
+)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ from plait.hub.reading import GitReader
 from plait.hub.trees import ATTRIBUTES, build_tree, initial_attributes
 
 _TIGHT = 2**20
-"""Less free space than this, in bytes, is taken as the reason for an unexplained failure."""
+"""Less free space than this, in bytes, is taken as the reason for a failed write."""
+_SMALL = 64 * 2**20
+"""The same for a failure of which libgit2 says nothing at all."""
 
 
 class GitStore(GitReader):
@@ -100,7 +102,8 @@ class GitStore(GitReader):
                 yield
         except pygit2.GitError as error:
             status = os.statvfs(self.folder)
-            if "No space left" not in str(error) and status.f_bavail * status.f_frsize >= _TIGHT:
+            bound = _SMALL if str(error) in ("", "no error") else _TIGHT
+            if "No space left" not in str(error) and status.f_bavail * status.f_frsize >= bound:
                 raise
             raise storage_full(what) from error
 
@@ -195,9 +198,9 @@ class GitStore(GitReader):
             return base
         signature = author.signature()
         chosen = list(parents) if parents is not None else [base] if base else []
-        return str(
-            git.create_commit(None, signature, signature, message, pygit2.Oid(hex=new_tree), chosen)
-        )
+        oid = pygit2.Oid(hex=new_tree)
+        with self._writing("the commit"):
+            return str(git.create_commit(None, signature, signature, message, oid, chosen))
 
     def apply(
         self, repo: Repository | int, tree: str | None, operations: Sequence[Operation]
@@ -209,11 +212,12 @@ class GitStore(GitReader):
             return find_commit(git, self.resolve(repo, revision)).tree.id
 
         added = [o for o in operations if isinstance(o, AddBytes | AddSpooled)]
-        if len(added) >= WORTH_IT:
-            # One by one: what waits on the disk is never in memory as a whole.
-            seed_blobs(self.path(repo) / "objects", (o.data for o in added))
         start = pygit2.Oid(hex=tree) if tree else None
-        return str(build_tree(git, start, operations, commit_tree, self._blob_size))
+        with self._writing("the commit"):
+            if len(added) >= WORTH_IT:
+                # One by one: what waits on the disk is never in memory as a whole.
+                seed_blobs(self.path(repo) / "objects", (o.data for o in added))
+            return str(build_tree(git, start, operations, commit_tree, self._blob_size))
 
     def set_ref(
         self,
