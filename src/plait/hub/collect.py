@@ -28,7 +28,7 @@ from plait.hub.database import (
 from plait.hub.facade import Hub
 from plait.hub.packing import leftovers
 from plait.hub.reachable import pointers
-from plait.hub.storage.base import StoredObject
+from plait.hub.storage.base import StoredObject, object_name
 from plait.hub.xet.store import INDEX
 
 _AT_ONCE = 500
@@ -113,7 +113,7 @@ def _collect_orphans(hub: Hub, report: Garbage, cut: float) -> None:
         found = {item.name.rsplit("/", 1)[1].removesuffix(INDEX) for item in page}
         for digest in sorted(found - _rows(hub, Xorb.hash, found)):
             if report.dry_run or hub.xet.store.delete_orphan(digest, cut):
-                report.orphans.append(f"xorbs/{digest}")
+                report.orphans.append(object_name("xorbs", digest))
 
 
 def _pages(items: Iterator[StoredObject]) -> Iterator[list[StoredObject]]:
