@@ -37,6 +37,7 @@ _DOWNLOAD = "lfs-download"
 _PART = "lfs-part"
 _FINISH = "lfs-finish"
 _MULTIPART = "multipart"
+_XET = "xet"
 
 
 class _LfsResponse(JSONResponse):
@@ -215,6 +216,13 @@ def _batch(hub: Hub, actor: Actor, kind: str, full_name: str, body: _Batch) -> J
         if not is_sha256(thing.oid):
             raise BadInput(f"{thing.oid[:80]!r} is not a SHA-256.")
     sizes = _held(hub, repo, [thing.oid for thing in body.objects], touch=upload)
+    if upload and _XET in body.transfers and body.hash_algo == "sha256":
+        # Older Python clients ask here whether they may use Xet, and ask for its token next; the
+        # npm client asks, too, and uploads by LFS as well.
+        objects = [{"oid": thing.oid, "size": thing.size} for thing in body.objects]
+        return JSONResponse(
+            {"transfer": _XET, "objects": objects, "hash_algo": "sha256"}, media_type=MEDIA_TYPE
+        )
     parts = upload and _MULTIPART in body.transfers
     objects = [
         _upload(hub, actor, repo, thing, sizes, parts=parts)
