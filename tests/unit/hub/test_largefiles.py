@@ -139,3 +139,22 @@ def test_a_copy_needs_the_right_to_read_and_to_propose(world: World) -> None:
     closed = hub.repositories.update(ann, source, gated="manual")
     with pytest.raises(GatedRepository):
         hub.largefiles.copy(bob, closed, mine, [sha256])
+
+
+@pytest.mark.parametrize("place", ["_rewrite", "_follow", "_drop_bytes"])
+def test_a_purge_that_was_cut_off_is_completed_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    repo, ann, hub = world.repo(), world.actor("ann"), world.hub
+    kept, doomed = commit(world, repo, "kept.bin", b"kept"), commit(world, repo, "x.bin", b"x")
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(hub.largefiles, place, end)
+        hub.largefiles.purge(ann, repo, [doomed])
+    assert "kept.bin" in paths(world, repo)
+    hub.largefiles.purge(ann, repo, [doomed])
+    assert "x.bin" not in paths(world, repo)
+    assert {file.sha256 for file in hub.largefiles.list(ann, repo)} == {kept}
