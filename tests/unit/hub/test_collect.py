@@ -148,14 +148,6 @@ def test_a_card_that_a_crash_left_behind_is_caught_up(world: World) -> None:
     assert collect(hub).refreshed == []
 
 
-def test_a_damaged_git_object_is_found(world: World) -> None:
-    hub, repo = world.hub, world.repo()
-    oid = hub.git.entry(repo, hub.git.resolve(repo), ".gitattributes").oid
-    (hub.git.path(repo) / "objects" / oid[:2] / oid[2:]).unlink()
-    problems = [str(problem) for problem in damage(hub)]
-    assert any(line.startswith("model shop/model") and oid in line for line in problems)
-
-
 def test_nothing_goes_while_a_repository_cannot_be_read(world: World) -> None:
     hub, repo = world.hub, world.repo()
     garbage = old_blob(world, repo, b"perhaps needed")
