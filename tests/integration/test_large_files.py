@@ -155,7 +155,8 @@ def test_lfs_in_parts(live: LiveHub, alice: Person, tmp_path: Path) -> None:
     alice.run(BY_HTTP, repo, str(tmp_path / "down"))
     assert (tmp_path / "down" / "w.safetensors").read_bytes() == data
     (entry,) = alice.api.get_paths_info(repo, "w.safetensors")
-    assert entry.xet_hash is None
+    assert entry.xet_hash == hashlib.sha256(data).hexdigest(), "it has no xorbs"
+    assert live.hub.blobs.present(entry.xet_hash)
     assert not list(live.hub.settings.temporary_dir.glob("parts-*"))
 
 
