@@ -20,7 +20,7 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from plait.hub import Hub
 from plait.hub.database import Account, Base, BlobGrant, Repository, RepositoryTag
-from plait.hub.operations import AddBytes, AddPointer, Operation
+from plait.hub.git.operations import AddBytes, AddPointer, Operation
 
 PATTERNS = 20
 COMMITS = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plait.hub import AddBytes, AddPointer, Hub, Repository
 from plait.hub.database import Delivery, FileScan, Webhook, WebhookWatch
-from plait.hub.tokens import Grant
+from plait.hub.people.tokens import Grant
 
 if TYPE_CHECKING:
     from gallery import Gallery

@@ -11,8 +11,8 @@ import pytest
 
 from integration.services import PostgreSQL
 from plait.hub import AddBytes, AddPointer, Hub
-from plait.hub.backup import back_up, restore
-from plait.hub.fsck import check
+from plait.hub.upkeep.backup import back_up, restore
+from plait.hub.upkeep.fsck import check
 from plait.settings import load_settings
 
 

@@ -15,8 +15,8 @@ from huggingface_hub import CommitOperationAdd
 
 from integration.live import Person, Server
 from plait.hub import Hub
-from plait.hub.collect import collect
-from plait.hub.fsck import damage
+from plait.hub.upkeep.collect import collect
+from plait.hub.upkeep.fsck import damage
 from plait.settings import load_settings
 
 noise = random.Random(21).randbytes

@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from integration.live import LiveHub, Person
-from plait.hub.pointers import format_pointer
+from plait.hub.git.pointers import format_pointer
 from xet_builder import BuiltXorb, shard
 
 noise = random.Random(3).randbytes

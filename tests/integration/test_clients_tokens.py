@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from integration.live import LiveHub, Person
-from plait.hub.tokens import Grant
+from plait.hub.people.tokens import Grant
 
 noise = random.Random(5).randbytes
 

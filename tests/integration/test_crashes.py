@@ -23,11 +23,11 @@ from pathlib import Path
 from plait.collaboration.requests import request_merge
 from plait.errors import PlaitError
 from plait.hub import SYSTEM, AddBytes, AddPointer, Hub
-from plait.hub.collect import collect
-from plait.hub.fsck import damage
-from plait.hub.packing import pack_repository
-from plait.hub.pktline import FLUSH, pack
-from plait.hub.receive import receive
+from plait.hub.upkeep.collect import collect
+from plait.hub.upkeep.fsck import damage
+from plait.hub.git.packing import pack_repository
+from plait.hub.git.pktline import FLUSH, pack
+from plait.hub.git.receive import receive
 from plait.settings import load_settings
 from unit.hub.test_receive import Pack
 

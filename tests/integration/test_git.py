@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from integration.live import LiveHub, Person
-from plait.hub.fsck import damage
+from plait.hub.upkeep.fsck import damage
 
 noise = random.Random(5).randbytes
 KINDS = {"model": "", "dataset": "datasets/", "space": "spaces/"}

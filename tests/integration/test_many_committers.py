@@ -11,7 +11,7 @@ from collections import Counter
 import httpx
 
 from integration.live import LiveHub, Person
-from plait.hub.fsck import damage
+from plait.hub.upkeep.fsck import damage
 
 COMMITTERS = 200
 

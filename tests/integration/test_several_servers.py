@@ -25,7 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from integration.live import Server
 from integration.services import PostgreSQL, SeaweedFS, running
 from plait.hub import Hub
-from plait.hub.fsck import damage
+from plait.hub.upkeep.fsck import damage
 from plait.settings import load_settings
 
 noise = random.Random(33).randbytes

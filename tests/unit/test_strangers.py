@@ -26,12 +26,12 @@ from plait.callers import client_address, read_networks
 from plait.cards import card_tags, load_yaml, parse_card
 from plait.errors import BadInput, PlaitError
 from plait.hub import names
-from plait.hub.cursors import read_cursor
-from plait.hub.headers import read_gguf, read_safetensors
-from plait.hub.inspection import check_distinct
-from plait.hub.pktline import read_lines
-from plait.hub.pointers import parse_pointer
-from plait.hub.receive import read_request
+from plait.hub.git.inspection import check_distinct
+from plait.hub.git.pktline import read_lines
+from plait.hub.git.pointers import parse_pointer
+from plait.hub.git.receive import read_request
+from plait.hub.repositories.cursors import read_cursor
+from plait.hub.repositories.headers import read_gguf, read_safetensors
 from plait.hub.xet.shard import read_shard
 from plait.hub.xet.xorb import check_xorb
 from plait.recipes.project import parse_project

@@ -15,8 +15,8 @@ from plait.api.routing import Name, Namespace, Type
 from plait.api.wire import date, page
 from plait.errors import BadInput
 from plait.hub import Actor, Hub
-from plait.hub.access import PAGE, STATUSES, Status
 from plait.hub.database import AccessRequest, Repository
+from plait.hub.repositories.access import PAGE, STATUSES, Status
 
 router = APIRouter(tags=["access"])
 

@@ -13,8 +13,8 @@ from plait.api.context import Caller, HubOf, User
 from plait.api.routing import Namespace, decode
 from plait.api.wire import date, page
 from plait.errors import Unsupported
-from plait.hub.collected import CollectedItem, slug_of
-from plait.hub.collections import (
+from plait.hub.repositories.collected import CollectedItem, slug_of
+from plait.hub.repositories.collections import (
     Collected,
     CollectionExists,
     CollectionSort,

@@ -30,8 +30,8 @@ from plait.hub import (
     Hub,
     Operation,
 )
-from plait.hub.blobs import storage_errors
 from plait.hub.database import Repository
+from plait.hub.storage.blobs import storage_errors
 
 router = APIRouter(tags=["uploads"])
 

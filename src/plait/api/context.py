@@ -16,8 +16,8 @@ from plait.callers import client_address, is_same_origin, read_networks
 from plait.errors import Forbidden, Unauthorized
 from plait.hub import Hub
 from plait.hub.database import Repository
+from plait.hub.people.tokens import SESSION_COOKIE
 from plait.hub.permissions import ANONYMOUS, Actor
-from plait.hub.tokens import SESSION_COOKIE
 
 
 def the_hub(request: Request) -> Hub:

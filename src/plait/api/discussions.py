@@ -16,7 +16,7 @@ from plait.collaboration.requests import request_merge
 from plait.errors import Forbidden
 from plait.hub import Actor, Hub
 from plait.hub.database import Discussion, DiscussionEvent, Repository
-from plait.hub.discussions import HUB_NAME, pull_ref
+from plait.hub.repositories.discussions import HUB_NAME, pull_ref
 
 router = APIRouter(tags=["discussions"])
 

@@ -26,10 +26,10 @@ from plait.api.routing import Name, Namespace, Type
 from plait.errors import BadInput, Moved, PlaitError, TooLarge, Unauthorized
 from plait.hub import Hub
 from plait.hub.database import Repository
-from plait.hub.gitcommand import command, environment, program
+from plait.hub.git.command import command, environment, program
+from plait.hub.git.pktline import FLUSH, Source, pack
+from plait.hub.git.receive import advertise, receive
 from plait.hub.permissions import Action, Actor
-from plait.hub.pktline import FLUSH, Source, pack
-from plait.hub.receive import advertise, receive
 
 router = APIRouter(tags=["git"])
 

@@ -13,9 +13,10 @@ from plait.api.properties import DETAILS, Teller, Told, check_expand
 from plait.api.routing import FilePath, Revision
 from plait.api.security import repository_status
 from plait.errors import BadInput, EntryNotFound, TooLarge
-from plait.hub import Actor, Hub, facts
+from plait.hub import Actor, Hub
 from plait.hub.database import Repository
-from plait.hub.headers import MAX_TENSORS
+from plait.hub.repositories import facts
+from plait.hub.repositories.headers import MAX_TENSORS
 
 router = APIRouter(tags=["repositories"])
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from plait.api.context import HubOf, Readable, User
 from plait.api.wire import date, page, position
 from plait.errors import Moved
-from plait.hub.largefiles import MAX_NAMED
+from plait.hub.repositories.largefiles import MAX_NAMED
 
 router = APIRouter(tags=["uploads"])
 

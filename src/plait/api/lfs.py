@@ -24,9 +24,9 @@ from plait.api.wire import repository_url
 from plait.errors import BadInput, NotFound, RepositoryNotFound
 from plait.hub import Actor, Hub
 from plait.hub.database import Blob, BlobGrant, Repository
-from plait.hub.multipart import MAX_PARTS, PartedUpload, part_size, parted_upload
+from plait.hub.git.pointers import is_sha256
 from plait.hub.permissions import Action
-from plait.hub.pointers import is_sha256
+from plait.hub.storage.multipart import MAX_PARTS, PartedUpload, part_size, parted_upload
 
 router = APIRouter(tags=["uploads"])
 

@@ -15,8 +15,8 @@ from plait.api.properties import BASICS, Teller, Told, check_expand
 from plait.api.routing import Type
 from plait.api.wire import page
 from plait.errors import BadInput
-from plait.hub.facts import LINKED, linked_term
-from plait.hub.listing import Sort
+from plait.hub.repositories.facts import LINKED, linked_term
+from plait.hub.repositories.listing import Sort
 
 router = APIRouter(tags=["repositories"])
 

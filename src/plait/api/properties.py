@@ -13,9 +13,10 @@ from typing import Any
 
 from plait.api.wire import date, object_id, sibling
 from plait.errors import BadInput, PlaitError
-from plait.hub import Actor, Hub, facts
+from plait.hub import Actor, Hub
 from plait.hub.database import Repository
-from plait.hub.relations import Relations
+from plait.hub.repositories import facts
+from plait.hub.repositories.relations import Relations
 
 BASICS: dict[str, tuple[str, ...]] = {
     "model": (

@@ -18,8 +18,8 @@ from plait.cards import dump_card
 from plait.errors import BadInput, Conflict, NotFound, PlaitError, RepositoryNotFound, Unsupported
 from plait.hub import Actor, AddBytes, Hub
 from plait.hub.database import Repository, Team
-from plait.hub.facts import README
-from plait.hub.repositories import Gate
+from plait.hub.repositories.facts import README
+from plait.hub.repositories.service import Gate
 
 router = APIRouter(tags=["repositories"])
 

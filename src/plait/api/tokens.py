@@ -14,8 +14,8 @@ from plait.api.wire import date
 from plait.errors import BadInput
 from plait.hub import Actor, Hub, Token
 from plait.hub.names import REPOSITORY_TYPES
+from plait.hub.people.tokens import MAX_GRANTS, Grant, TokenScope
 from plait.hub.permissions import Permission
-from plait.hub.tokens import MAX_GRANTS, Grant, TokenScope
 
 router = APIRouter(prefix="/api/plait", tags=["accounts"])
 

@@ -15,7 +15,7 @@ from plait.api.wire import date, page
 from plait.errors import NotFound
 from plait.hub import Actor, Hub
 from plait.hub.permissions import can
-from plait.hub.relations import Relations
+from plait.hub.repositories.relations import Relations
 
 router = APIRouter(tags=["accounts"])
 

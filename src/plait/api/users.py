@@ -14,9 +14,9 @@ from plait.api.routing import decode
 from plait.api.wire import date, page
 from plait.errors import BadInput, NotFound
 from plait.hub import Account
-from plait.hub.avatars import draw_avatar
 from plait.hub.names import check_name
-from plait.hub.social import AccountPage, Overview
+from plait.hub.people.avatars import draw_avatar
+from plait.hub.people.social import AccountPage, Overview
 
 router = APIRouter(tags=["accounts"])
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from plait.api.context import HubOf, User
 from plait.api.wire import date
 from plait.hub import Hub, Token
-from plait.hub.tokens import Grant
+from plait.hub.people.tokens import Grant
 
 router = APIRouter(tags=["accounts"])
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from plait.errors import BadInput
 from plait.hub.database import Repository
-from plait.hub.git import CommitInfo, Ref, TreeEntry
+from plait.hub.git.store import CommitInfo, Ref, TreeEntry
 from plait.settings import Settings
 
 PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}

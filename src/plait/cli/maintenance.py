@@ -30,8 +30,8 @@ def gc(
     Safe while the hub serves. Bytes younger than a day stay: the commit of their upload may still
     be on its way.
     """
-    from plait.hub.collect import collect
-    from plait.hub.packing import pack_all
+    from plait.hub.git.packing import pack_all
+    from plait.hub.upkeep.collect import collect
 
     with open_hub(directory) as hub:
         report = collect(hub, dry_run=dry_run)
@@ -60,7 +60,7 @@ def fsck(
     Reads every git object, compares the database with git and with the store, and verifies the
     audit log. Safe while the hub serves; nothing is changed.
     """
-    from plait.hub.fsck import problems
+    from plait.hub.upkeep.fsck import problems
 
     damaged = False
     found = []
@@ -86,7 +86,7 @@ def backup(folder: BackupFolder, directory: HubDirectory, as_json: Json = False)
     that the hub holds, private repositories and the key that signs its sessions included: keep it
     as safe as the hub itself.
     """
-    from plait.hub.backup import back_up
+    from plait.hub.upkeep.backup import back_up
 
     with open_hub(directory) as hub:
         done = back_up(hub, folder.expanduser().resolve(), told=_tell)
@@ -119,7 +119,7 @@ def restore(folder: BackupFolder, directory: HubDirectory, as_json: Json = False
 
     A hub on PostgreSQL or S3 is restored to those that the settings name, which must be empty.
     """
-    from plait.hub.backup import restore as bring_back
+    from plait.hub.upkeep.backup import restore as bring_back
     from plait.settings import load_settings
 
     found = bring_back(folder.expanduser().resolve(), load_settings(directory), told=_tell)

@@ -17,8 +17,8 @@ from plait.errors import BadInput
 
 if TYPE_CHECKING:
     from plait.hub import Hub
+    from plait.hub.people.tokens import Grant
     from plait.hub.permissions import Permission
-    from plait.hub.tokens import Grant
 
 token = typer.Typer(no_args_is_help=True, help="Make, list and revoke access tokens.")
 
@@ -48,7 +48,7 @@ def read_duration(text: str) -> timedelta:
 
 
 def _grants(hub: Hub, repos: list[str], namespaces: list[str]) -> list[Grant]:
-    from plait.hub.tokens import Grant
+    from plait.hub.people.tokens import Grant
 
     grants = []
     for text in repos:

@@ -19,9 +19,9 @@ from plait.collaboration.merging.changes import (
 from plait.errors import BadInput, Conflict, EntryNotFound, PreconditionFailed
 from plait.hub import Hub
 from plait.hub.database import Discussion, Job, Repository
-from plait.hub.discussions import pull_ref
-from plait.hub.git import Author
+from plait.hub.git.store import Author
 from plait.hub.permissions import Actor
+from plait.hub.repositories.discussions import pull_ref
 from plait.lineage import FILE as LINEAGE
 from plait.lineage import Contribution, parse_lineage
 from plait.recipes.project import FILE as PROJECT

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from plait.hub.commits import CommitOutcome, OpenFile
 from plait.hub.database import Account, Discussion, DiscussionEvent, Repository, Token
 from plait.hub.facade import Hub
-from plait.hub.git import Author, Change, CommitInfo, Ref, Refs, TreeEntry
-from plait.hub.operations import (
+from plait.hub.git.commits import CommitOutcome, OpenFile
+from plait.hub.git.operations import (
     AddBytes,
     AddPointer,
     AddSpooled,
@@ -16,9 +15,10 @@ from plait.hub.operations import (
     DeleteFolder,
     Operation,
 )
+from plait.hub.git.pointers import Pointer
+from plait.hub.git.store import Author, Change, CommitInfo, Ref, Refs, TreeEntry
 from plait.hub.permissions import ANONYMOUS, SYSTEM, Actor, can
-from plait.hub.pointers import Pointer
-from plait.hub.repositories import Page
+from plait.hub.repositories.service import Page
 
 __all__ = [
     "ANONYMOUS",

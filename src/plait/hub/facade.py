@@ -18,31 +18,31 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from plait.errors import BadInput, NotFound
-from plait.hub.access import Access
-from plait.hub.accounts import Accounts
 from plait.hub.audit import Audit
-from plait.hub.blobs import BlobStore
-from plait.hub.collections import Collections
-from plait.hub.commits import CommitService
 from plait.hub.database import Blob, BlobGrant, Repository, make_engine
 from plait.hub.database.engine import WRITE, explain
-from plait.hub.discussions import Discussions
 from plait.hub.events import Events
-from plait.hub.facets import Facets
-from plait.hub.git import GitStore
-from plait.hub.identities import Identities
-from plait.hub.largefiles import LargeFiles
-from plait.hub.likes import Likes
-from plait.hub.limits import Limits
+from plait.hub.git.commits import CommitService
+from plait.hub.git.references import References
+from plait.hub.git.store import GitStore
 from plait.hub.migrations import upgrade
-from plait.hub.popularity import Popularity
-from plait.hub.references import References
-from plait.hub.repositories import Repositories
+from plait.hub.people.accounts import Accounts
+from plait.hub.people.identities import Identities
+from plait.hub.people.limits import Limits
+from plait.hub.people.social import Social
+from plait.hub.people.teams import Teams
+from plait.hub.people.tokens import Tokens
+from plait.hub.repositories.access import Access
+from plait.hub.repositories.collections import Collections
+from plait.hub.repositories.discussions import Discussions
+from plait.hub.repositories.facets import Facets
+from plait.hub.repositories.largefiles import LargeFiles
+from plait.hub.repositories.likes import Likes
+from plait.hub.repositories.popularity import Popularity
+from plait.hub.repositories.service import Repositories
 from plait.hub.scanning import Scans
-from plait.hub.social import Social
 from plait.hub.storage import open_store
-from plait.hub.teams import Teams
-from plait.hub.tokens import Tokens
+from plait.hub.storage.blobs import BlobStore
 from plait.hub.webhooks import Webhooks
 from plait.hub.webhooks.outbox import Outbox
 from plait.settings import MARKER, Settings

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from markupsafe import Markup
 
 from plait.errors import Conflict, NotFound, PlaitError
-from plait.hub.access import STATUSES, Field, Status, fields_of
+from plait.hub.repositories.access import STATUSES, Field, Status, fields_of
 from plait.web import markdown
 from plait.web.here import At, Here
 from plait.web.session import Form

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Response
 
 from plait.hub import Repository
-from plait.hub.facets import TagCount
-from plait.hub.listing import Filters, Sort
+from plait.hub.repositories.facets import TagCount
+from plait.hub.repositories.listing import Filters, Sort
 from plait.web.card import values_of
 from plait.web.tasks import LANGUAGES, LIBRARIES, TASKS
 from plait.web.visit import Visit, Visitor, repository_url

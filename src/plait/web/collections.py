@@ -11,8 +11,8 @@ from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, PlaitError
 from plait.hub import can
-from plait.hub.collected import CollectedItem
-from plait.hub.collections import THEMES, Collected, resource_of_collection
+from plait.hub.repositories.collected import CollectedItem
+from plait.hub.repositories.collections import THEMES, Collected, resource_of_collection
 from plait.web.browse import Listed, listed
 from plait.web.new import owners
 from plait.web.session import Form

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Response
 
-from plait.hub import CommitInfo, TreeEntry, verdicts
+from plait.hub import CommitInfo, TreeEntry
 from plait.hub.database import FileScan
 from plait.hub.names import pull_number
+from plait.hub.scanning import verdicts
 from plait.web.figures import size
 from plait.web.here import At, Here, InFiles
 from plait.web.preview import MOST_TEXT, preview

@@ -6,7 +6,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, PlaitError, Unauthorized
-from plait.hub.tokens import SESSION_COOKIE, digest
+from plait.hub.people.tokens import SESSION_COOKIE, digest
 from plait.web.session import Form
 from plait.web.sides import own_page, said
 from plait.web.signing import enter

@@ -18,7 +18,7 @@ from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
 from plait.hub import Change, Discussion
-from plait.hub.discussions import pull_ref
+from plait.hub.repositories.discussions import pull_ref
 from plait.web.diffs import changes_shown
 from plait.web.here import At, Here
 from plait.web.jobs import JobView, job_view

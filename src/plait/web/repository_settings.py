@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, PlaitError
 from plait.hub import Repository
-from plait.hub.repositories import Gate
+from plait.hub.repositories.service import Gate
 from plait.web.here import At, Here
 from plait.web.new import owners
 from plait.web.session import Form

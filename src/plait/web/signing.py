@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, TooManyRequests, Unauthorized
 from plait.hub import Actor
-from plait.hub.tokens import SESSION_COOKIE
+from plait.hub.people.tokens import SESSION_COOKIE
 from plait.web.session import Form, local_address
 from plait.web.visit import Visit, Visitor
 

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Response
 
 from plait.collaboration import jobs
 from plait.errors import BadInput, NotFound, PlaitError
-from plait.hub import Account, census
+from plait.hub import Account
+from plait.hub.repositories import census
 from plait.settings import describe, masked
 from plait.web.audit import audit_values
 from plait.web.browse import listed

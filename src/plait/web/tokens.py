@@ -10,8 +10,8 @@ from typing import Any, cast
 from fastapi import APIRouter, Response
 
 from plait.errors import BadInput, PlaitError
+from plait.hub.people.tokens import Grant
 from plait.hub.permissions import PERMISSIONS, Scope
-from plait.hub.tokens import Grant
 from plait.web.session import Form
 from plait.web.sides import own_page, said
 from plait.web.visit import Visit, Visitor

@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plait.callers import client_address, read_networks
 from plait.errors import Unauthorized
 from plait.hub import ANONYMOUS, Account, Actor, Hub, Repository
+from plait.hub.people.tokens import SESSION_COOKIE
 from plait.hub.permissions import Action, can
-from plait.hub.tokens import SESSION_COOKIE
 from plait.web import language
 from plait.web.figures import quantity, size
 from plait.web.session import HEADERS

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from plait.cli.serve import build_app
 from plait.hub import AddBytes, Hub, Repository
 from plait.hub.database import Base, Discussion, Job, Token, now
-from plait.hub.tokens import Grant
+from plait.hub.people.tokens import Grant
 from plait.settings import load_settings
 
 HOUSE = "house"

@@ -28,7 +28,7 @@ from integration.strangers.house import (
     build,
     routes,
 )
-from plait.hub.tokens import SESSION_COOKIE
+from plait.hub.people.tokens import SESSION_COOKIE
 
 NAMES = (
     "nobody", "writer", "reader", "contributor", "elsewhere", "granted", "member", "left",

@@ -17,7 +17,7 @@ from plait.api import create_api
 from plait.api.errors import answer as answer_with
 from plait.errors import Moved
 from plait.hub import Hub
-from plait.hub.tokens import SESSION_COOKIE
+from plait.hub.people.tokens import SESSION_COOKIE
 from plait.settings import load_settings
 
 SAME = {"Sec-Fetch-Site": "same-origin"}

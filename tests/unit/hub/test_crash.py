@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from plait.hub import SYSTEM, Hub
-from plait.hub.collect import collect
-from plait.hub.fsck import damage
+from plait.hub.upkeep.collect import collect
+from plait.hub.upkeep.fsck import damage
 from plait.settings import load_settings
 
 WRITER = r"""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plait.hub import AddBytes, AddPointer, Delete, Hub
-from plait.hub.pointers import format_pointer
+from plait.hub.git.pointers import format_pointer
 from plait.settings import load_settings
 from plait.web.diffs import LONGEST_FILE, FileDiff, changes_shown
 

@@ -13,7 +13,7 @@ from furnishing import KEEPER, SYSTEM_ADDRESSES, own_addresses
 from gallery import Gallery, weights
 from plait.collaboration import jobs
 from plait.hub import AddBytes
-from plait.hub.tokens import SESSION_COOKIE
+from plait.hub.people.tokens import SESSION_COOKIE
 from plait.web.session import LARGEST_FORM
 
 from .conftest import Browser

@@ -13,8 +13,8 @@ from plait.collaboration.merging.card import merge_cards
 from plait.collaboration.merging.text import merge_lines
 from plait.hub import Hub
 from plait.hub.database import Repository
-from plait.hub.git import TreeEntry
-from plait.hub.operations import AddBytes, CopyFile, Delete, Operation
+from plait.hub.git.operations import AddBytes, CopyFile, Delete, Operation
+from plait.hub.git.store import TreeEntry
 from plait.lineage import FILE as LINEAGE
 
 Driver = Literal["weights", "pickle", "model", "card", "hub", "text"]

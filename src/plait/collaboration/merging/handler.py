@@ -17,7 +17,7 @@ from plait.collaboration.merging.report import verdict_text
 from plait.errors import Conflict, NotFound, PreconditionFailed
 from plait.hub import SYSTEM, Discussion, Hub, Repository
 from plait.hub.database import Job
-from plait.hub.discussions import pull_ref
+from plait.hub.repositories.discussions import pull_ref
 
 if TYPE_CHECKING:
     from plait.collaboration.worker import JobContext

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from plait.hub.database import FileScan, PendingScan, Repository
 from plait.hub.events import Event
-from plait.hub.objects import TreeEntry
+from plait.hub.git.objects import TreeEntry
 from plait.hub.permissions import Actor
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import anyio
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from plait.hub.actors import load_actor
 from plait.hub.database import Account, Delivery, Repository, Webhook, now
+from plait.hub.people.actors import load_actor
 from plait.hub.permissions import can
 from plait.hub.webhooks.addresses import Resolver, look_up
 from plait.hub.webhooks.sending import Outcome, send_message

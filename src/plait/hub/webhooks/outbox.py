@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from plait.hub.actors import load_actor
 from plait.hub.database import Account, Delivery, Repository, Webhook, WebhookWatch
 from plait.hub.events import Event
+from plait.hub.people.actors import load_actor
 from plait.hub.permissions import can
 from plait.hub.webhooks.payloads import VERSION, describe, domain_of
 from plait.settings import Settings

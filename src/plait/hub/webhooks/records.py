@@ -13,10 +13,10 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, Conflict, Forbidden, NotFound, Unauthorized, Unsupported
-from plait.hub.cursors import read_cursor, write_cursor
 from plait.hub.database import Account, Delivery, Repository, Webhook, WebhookWatch
 from plait.hub.names import REPOSITORY_TYPES
 from plait.hub.permissions import Actor, can
+from plait.hub.repositories.cursors import read_cursor, write_cursor
 from plait.hub.visibility import readable
 from plait.hub.webhooks.addresses import check_address
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Xorbs in the store: each with the index of its chunks beside it.
 
-They are kept and collected as blobs are (`plait.hub.blobs`): the row is the truth.
+They are kept and collected as blobs are (`plait.hub.storage.blobs`): the row is the truth.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from sqlalchemy import update
 
 from plait.errors import BadInput, NotFound, RangeNotSatisfiable, StorageFull, TooLarge
 from plait.hub import Hub
-from plait.hub.blobs import BlobStore
 from plait.hub.database import Blob, now
+from plait.hub.storage.blobs import BlobStore
 
 DATA = b"plait" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -123,7 +123,7 @@ def test_a_full_disk_is_said_in_a_sentence(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("plait.hub.blobs.BlobStore.adopt", full)
+    monkeypatch.setattr("plait.hub.storage.blobs.BlobStore.adopt", full)
     with pytest.raises(StorageFull, match="room"):
         blobs.write([DATA])
     assert list(blobs) == []
