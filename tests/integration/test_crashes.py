@@ -29,7 +29,7 @@ from plait.hub.git.packing import pack_repository
 from plait.hub.git.pktline import FLUSH, pack
 from plait.hub.git.receive import receive
 from plait.settings import load_settings
-from unit.hub.test_receive import Pack
+from unit.hub.git.test_receive import Pack
 
 folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 settings = load_settings(folder, {})

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from plait.errors import PlaitError
 from plait.hub import Hub
 
 log = logging.getLogger("plait.background")
@@ -59,6 +60,12 @@ class Background:
                 if seldom is not None and time.monotonic() - last > HOUR:
                     last = time.monotonic()
                     seldom(self._hub)
+            except PlaitError as error:
+                # A full disk, a database that is away: said in a line, tried again later.
+                more = False
+                if not self._stop.is_set():
+                    log.warning("Work in the background waits: %s", error.message)
+                    self._stop.wait(10 * IDLE)
             except Exception:
                 # The next look may go better: a database that is away comes back.
                 more = False

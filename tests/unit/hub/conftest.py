@@ -76,6 +76,13 @@ def hub(tmp_path: Path, empty_hub: Path, places: dict[str, str]) -> Iterator[Hub
 
 
 @pytest.fixture
+def in_a_folder(places: dict[str, str]) -> None:
+    """Skip where the hub is not SQLite and a folder, whose files a test damages by hand."""
+    if places:
+        pytest.skip("the test takes files of SQLite and of the hub's folder into its own hands")
+
+
+@pytest.fixture
 def world(hub: Hub) -> World:
     people = {name: hub.accounts.create_user(name) for name in ("ann", "bob", "eve")}
     people["shop"] = hub.accounts.create_organization("shop", people["ann"])

@@ -21,6 +21,8 @@ from plait.settings import load_settings
 
 from ..conftest import World
 
+pytestmark = pytest.mark.usefixtures("in_a_folder")
+
 
 def bring_back(folder: Path, name: str = "restored") -> Hub:
     settings = load_settings(folder.parent / name, {})

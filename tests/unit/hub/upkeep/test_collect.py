@@ -160,6 +160,7 @@ def test_nothing_goes_while_a_repository_cannot_be_read(world: World) -> None:
     assert collect(hub).blobs == [garbage]
 
 
+@pytest.mark.usefixtures("in_a_folder")
 def test_objects_that_nobody_knows_go_when_they_are_old(world: World) -> None:
     hub = world.hub
     kept, _ = hub.blobs.write([b"has a row"])

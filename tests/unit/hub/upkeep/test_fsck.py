@@ -22,6 +22,8 @@ from plait.hub.upkeep.fsck import check, damage
 
 from ..conftest import World
 
+pytestmark = pytest.mark.usefixtures("in_a_folder")
+
 
 @dataclass
 class Shop:
