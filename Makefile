@@ -41,9 +41,10 @@ test: install-dev clients ## Run the whole suite
 	$(MAKE) --no-print-directory test-scale
 
 # The hub's own tests once more, on a real PostgreSQL and a real S3 server instead of SQLite and a folder.
+SCALED := clients_access clients_files clients_repos clients_search clients_social clients_tokens git
 test-scale: install-dev ## Run the hub's tests over PostgreSQL and S3
 	PLAIT_TEST_DATABASE=postgresql PLAIT_TEST_STORE=s3 $(BIN)/python -m pytest -n 2 --dist loadfile \
-	  tests/unit/hub tests/integration/test_clients_files.py tests/integration/test_clients_repos.py $(TEST_ARGS)
+	  tests/unit/hub tests/unit/api $(addprefix tests/integration/test_,$(addsuffix .py,$(SCALED))) $(TEST_ARGS)
 
 test-fast: install-dev ## Run the unit tests alone
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(TEST_ARGS)
