@@ -90,8 +90,8 @@ def transfer_table() -> str:
     lines += [
         "",
         (
-            f"One file of {transfer['size_mb']} MB and {transfer['files']:,} files of 10 KB, newest "
-            "stock client, one server process. The same client call takes the file from Plait at "
+            f"One file of {transfer['size_mb']} MB and {transfer['files']:,} files of 10 KB, newest"
+            " stock client, one server process. The same client call takes the file from Plait at "
             f"{ratio:.2f} times the speed at which it takes it from nginx."
         ),
     ]
