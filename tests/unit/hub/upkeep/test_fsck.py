@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from plait.hub.git.packing import pack_repository
 from plait.hub.git.store import Author
 from plait.hub.upkeep.collect import collect
 from plait.hub.upkeep.fsck import check, damage
+from xet_builder import BuiltXorb, shard
 
 from ..conftest import World
 
@@ -219,3 +222,28 @@ def test_each_problem_names_its_repository(shop: Shop, world: World) -> None:
     found = damage(shop.hub)
     assert {p.place for p in found} == {"model shop/model"}
     assert other.full_name not in "".join(map(str, found))
+
+
+def test_damage_in_xorbs_is_named(shop: Shop, world: World) -> None:
+    """A file that came by Xet has no bytes of its own: what it is made of is looked at."""
+    hub, ann = shop.hub, world.actor("ann")
+    built = BuiltXorb([b"chunk " * 3000, b"other " * 2000])
+    hub.xet.add_xorb(ann, built.name, BytesIO(built.body))
+    hub.xet.add_shard(ann, shop.repo, BytesIO(shard([[(built, 0, 2)]])))
+    data = b"".join(built.chunks)
+    sha256 = hashlib.sha256(data).hexdigest()
+    new = [AddPointer("x.bin", sha256, len(data))]
+    hub.commits.apply(ann, shop.repo, "main", new, "by Xet")
+    assert check(hub, deep=True) == []
+    (file,) = (path for path in hub.settings.xorb_dir.rglob(built.name) if path.is_file())
+    whole = file.read_bytes()
+    file.chmod(0o644)
+    flip(file, len(whole) // 2)
+    found = "\n".join(map(str, damage(hub, deep=True)))
+    assert built.name in found
+    file.write_bytes(whole[: len(whole) // 2])
+    assert built.name in "\n".join(map(str, damage(hub, deep=True)))
+    file.unlink()
+    found = "\n".join(map(str, damage(hub)))
+    assert built.name in found
+    assert sha256 in found or "x.bin" in found
