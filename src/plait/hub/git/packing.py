@@ -30,6 +30,7 @@ LOOSE_REFS = 200
 LOCK = "packing.lock"
 """Held by whoever packs, shared by those who read all packs."""
 _HEX = re.compile(r"[0-9a-f]{2}")
+_OID = re.compile(r"[0-9a-f]{40}")
 _INDEX_HEAD = struct.Struct(">4sI256I")
 _SUFFIXES = (".idx", ".rev", ".bitmap", ".mtimes", ".pack")
 
@@ -102,7 +103,7 @@ def _pack(hub: Hub, repo: Repository, loose: int, packs: int) -> Packed | None:
     for path in replaced:
         for suffix in _SUFFIXES:
             path.with_suffix(suffix).unlink(missing_ok=True)
-    gitcommand.run(folder, "prune-packed", "--quiet", bounded=False)
+    _drop_loose(folder, frozenset(held))
     return Packed(
         f"{repo.type} {repo.full_name}", held.count, len(replaced), time.monotonic() - started
     )
@@ -137,6 +138,21 @@ def _count_loose(folder: Path) -> int:
         for entry in (folder / "objects").iterdir()
         if _HEX.fullmatch(entry.name)
     )
+
+
+def _drop_loose(folder: Path, packed: frozenset[bytes]) -> None:
+    """Remove the loose objects that lie in the new pack.
+
+    Not by ``git prune-packed``: it also removes folders that become empty, into which a commit
+    may be about to rename an object.
+    """
+    for entry in (folder / "objects").iterdir():
+        if not _HEX.fullmatch(entry.name):
+            continue
+        for file in entry.iterdir():
+            name = entry.name + file.name
+            if _OID.fullmatch(name) and bytes.fromhex(name) in packed:
+                file.unlink(missing_ok=True)
 
 
 def _worth_joining(packs: list[Path]) -> list[Path]:

@@ -63,7 +63,7 @@ def test_packing_while_others_commit_and_read(world: World) -> None:
             for number in range(30):
                 new = [AddBytes(f"d/{number}", str(number).encode())]
                 landed.append(hub.commits.apply(ann, repo, "main", new, "more").oid)
-        except PlaitError as error:
+        except (PlaitError, OSError) as error:
             errors.append(error)
         finally:
             done.set()
@@ -74,7 +74,7 @@ def test_packing_while_others_commit_and_read(world: World) -> None:
                 for entry in hub.git.tree(repo, hub.git.resolve(repo), recursive=True):
                     if entry.type == "file":
                         hub.git.read(repo, hub.git.resolve(repo), entry.path)
-        except PlaitError as error:
+        except (PlaitError, OSError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=target) for target in (write, read)]
