@@ -23,10 +23,10 @@ METHODS = ("linear", "ties")
 THREADS = (1, 2)
 SCRIPT = """
 import sys
-import plait.fusion.engine as engine
+import plait.fusion.weights.engine as engine
 engine.SEGMENT = 2_097_152
 engine.BLOCK = int(sys.argv[3])
-from plait.fusion import fuse
+from plait.fusion.weights import fuse
 fuse(sys.argv[1], sys.argv[2], threads=int(sys.argv[4]))
 """
 

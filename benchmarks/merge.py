@@ -48,7 +48,7 @@ OWN = {
     "breadcrumbs_ties": {"density": 0.5},
 }
 ALONE = ("linear", "karcher")
-PLAIT = "import sys; from plait.fusion import fuse; fuse(sys.argv[1], sys.argv[2])"
+PLAIT = "import sys; from plait.fusion.weights import fuse; fuse(sys.argv[1], sys.argv[2])"
 
 
 def shapes(millions: int) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
@@ -180,7 +180,7 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
 def same_share(one: Path, other: Path) -> float:
     """Return the share of bfloat16 elements that two outputs have in common."""
     sys.path.insert(0, str(SRC))
-    from plait.fusion.checkpoints import open_checkpoint
+    from plait.fusion.weights.checkpoints import open_checkpoint
 
     first, second = open_checkpoint(one).tensors, open_checkpoint(other).tensors
     equal = total = 0

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from integration.live import LiveHub, Person
-from plait.fusion import fuse, remote
+from plait.fusion.weights import fuse, remote
 
 LAYERS = 8
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.fusion import fuse
-from plait.fusion.checkpoints import open_checkpoint
+from plait.fusion.weights import fuse
+from plait.fusion.weights.checkpoints import open_checkpoint
 
 PYTHON = os.environ.get("PLAIT_MERGEKIT_PYTHON")
 pytestmark = pytest.mark.skipif(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.fusion import fused_tensors
+from plait.fusion.weights import fused_tensors
 
 PYTHON = os.environ.get("PLAIT_MERGEKIT_PYTHON")
 pytestmark = pytest.mark.skipif(

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.fusion import fuse
-from plait.fusion.vocabulary import read_vocabulary
+from plait.fusion.weights import fuse
+from plait.fusion.weights.vocabulary import read_vocabulary
 
 PYTHON = os.environ.get("PLAIT_MERGEKIT_PYTHON")
 pytestmark = pytest.mark.skipif(

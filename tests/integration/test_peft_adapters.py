@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.fusion import fused_tensors
+from plait.fusion.weights import fused_tensors
 
 pytestmark = pytest.mark.models
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -107,7 +107,7 @@ def test_what_was_extracted_is_an_adapter_to_peft(tmp_path: Path, kind: str) -> 
     transformers = pytest.importorskip("transformers")
     peft = pytest.importorskip("peft")
 
-    from plait.fusion.extract import extract_adapter
+    from plait.fusion.weights.extract import extract_adapter
 
     sizes: dict[str, Any] = {"vocab_size": 32}
     if kind == "gpt2":

@@ -11,7 +11,7 @@ import typer
 from plait.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from plait.fusion.check import CheckReport
+    from plait.fusion.weights.check import CheckReport
 
 
 def check(
@@ -25,7 +25,7 @@ def check(
     Reads headers, configurations, vocabularies, cards and a small sample of the weights. Ends with
     status 1 if the fusion cannot work, and says what would.
     """
-    from plait.fusion.check import check_recipe
+    from plait.fusion.weights.check import check_recipe
 
     report = check_recipe(recipe)
     if as_json:
@@ -37,7 +37,7 @@ def check(
 
 
 def _show(report: CheckReport) -> None:
-    from plait.fusion.check import human
+    from plait.fusion.weights.check import human
 
     for model in report.models:
         words = f", {model.vocabulary:,} tokens" if model.vocabulary else ""

@@ -20,8 +20,8 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Extract the LoRA adapter that is nearest to what a fine-tune changed of its base."""
-    from plait.fusion.extract import extract_adapter
     from plait.fusion.resolve import resolve_model
+    from plait.fusion.weights.extract import extract_adapter
 
     found = extract_adapter(resolve_model(base), resolve_model(model), out, rank=rank)
     if as_json:

@@ -37,7 +37,7 @@ def statistics(
     those of few texts tell of these texts.
     """
     from plait.evaluation.tasks import load_task
-    from plait.fusion.checkpoints import STATISTICS
+    from plait.fusion.weights.checkpoints import STATISTICS
     from plait.recipes.project import Columns, TaskSpec
     from plait.training.statistics import collect_statistics
 

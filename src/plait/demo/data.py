@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import subprocess
-import sys
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from plait.demo.packages import fetch_package, file_sha256
 from plait.errors import BadInput, PlaitError
 
 ARCHIVE = "vaderSentiment-2.5.tar.gz"
@@ -189,7 +186,7 @@ def read_texts(archive: Path) -> dict[str, str]:
     Raises:
         PlaitError: if it is not the package that it should be.
     """
-    if _sha256(archive) != ARCHIVE_SHA256:
+    if file_sha256(archive) != ARCHIVE_SHA256:
         raise PlaitError(f"{archive} is not the vaderSentiment 2.5 source package; delete it.")
     with tarfile.open(archive, "r:gz") as outer:
         inner = _member(outer, INNER)
@@ -204,48 +201,10 @@ def read_texts(archive: Path) -> dict[str, str]:
 def fetch_texts(cache: Path | None = None) -> Path:
     """Return the source package with the texts, downloaded once into a cache folder.
 
-    pip downloads it from whatever index pip is set up to use and checks its hash. To learn a
-    source package's metadata pip would run its setup.py; a stand-in for the build system that
-    answers without running anything spares us that.
-
     Raises:
         PlaitError: saying what to do, if it cannot be had.
     """
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
-    archive = cache / ARCHIVE
-    if archive.is_file() and _sha256(archive) == ARCHIVE_SHA256:
-        return archive
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        here = Path(folder)
-        backend = here / "backend" / "setuptools"
-        backend.mkdir(parents=True)
-        (backend / "__init__.py").touch()
-        (backend / "build_meta.py").write_text(_BACKEND)
-        requirement = here / "requirements.txt"
-        requirement.write_text(f"vaderSentiment==2.5 --hash=sha256:{ARCHIVE_SHA256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary=:all:", "--no-build-isolation", "--use-pep517"]
-        command += ["--require-hashes", f"--requirement={requirement}", f"--dest={here}"]
-        done = subprocess.run(
-            command,
-            env=os.environ | {"PYTHONPATH": str(here / "backend")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        loaded = here / ARCHIVE
-        if done.returncode != 0 or not loaded.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise PlaitError(
-                "The demo's texts (the source package of vaderSentiment 2.5) could not be "
-                f"downloaded with pip: {lines[-1] if lines else 'it gave no file'}. Put {ARCHIVE} "
-                f"into {cache} by hand, or let pip reach a package index."
-            )
-        if _sha256(loaded) != ARCHIVE_SHA256:
-            raise PlaitError(f"pip downloaded another {ARCHIVE} than the one that was asked for.")
-        loaded.replace(archive)
-    return archive
+    return fetch_package("vaderSentiment", "2.5", ARCHIVE, ARCHIVE_SHA256, cache)
 
 
 def encoder_folder(name: str) -> Path:
@@ -259,7 +218,7 @@ def encoder_folder(name: str) -> Path:
     for place in (spec.submodule_search_locations or ()) if spec else ():
         weights = Path(place) / encoder.weights
         if weights.is_file():
-            if _sha256(weights) != encoder.sha256:
+            if file_sha256(weights) != encoder.sha256:
                 raise PlaitError(
                     f"The weights in {weights} are not those of {encoder.package}; reinstall it."
                 )
@@ -278,28 +237,6 @@ def make_base(out: Path, encoder: Path | str = "minilm") -> Path:
     return add_head(folder, out, ("negative", "positive"))
 
 
-_BACKEND = """\
-from pathlib import Path
-
-
-class _Legacy:
-    def get_requires_for_build_wheel(self, config_settings=None):
-        return []
-
-    def prepare_metadata_for_build_wheel(self, directory, config_settings=None):
-        name = "vaderSentiment-2.5.dist-info"
-        folder = Path(directory) / name
-        folder.mkdir()
-        (folder / "METADATA").write_text(
-            "Metadata-Version: 2.1\\nName: vaderSentiment\\nVersion: 2.5\\n"
-        )
-        return name
-
-
-__legacy__ = _Legacy()
-"""
-
-
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     try:
         info = archive.getmember(name)
@@ -309,8 +246,3 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     if file is None or info.size > MAX_MEMBER:
         raise PlaitError(f"{name} in the package of texts is not a file of the size expected.")
     return file
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import BadInput
+from plait.evaluation.tasks import Sample
 from plait.pretrained import limited_threads, load_classifier, pad
 
 Probabilities = NDArray[np.float32]
@@ -28,8 +29,8 @@ class Predictor(Protocol):
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the columns of what `predict` returns."""
 
-    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
-        """Return probabilities [texts, classes]."""
+    def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [samples, classes]."""
 
 
 class TextClassifier:
@@ -67,15 +68,15 @@ class TextClassifier:
         model, tokenizer = load_classifier(folder)
         return cls(model, tokenizer, max_length=max_length, threads=threads)
 
-    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
-        """Return probabilities [texts, classes]; the order of the texts does not change them.
+    def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [samples, classes]; their order does not change them.
 
         Raises:
             BadInput: if the model gives something that is not a number.
         """
         import torch
 
-        encoded = self._encode(texts)
+        encoded = self._encode([text_of(sample) for sample in samples])
         # batches of like lengths waste no work on padding; ties broken by place, so that runs agree
         order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
         out = np.zeros((len(encoded), len(self.labels)), dtype=np.float32)
@@ -134,21 +135,21 @@ class TextClassifier:
 
 
 class Remembered:
-    """A model that runs once over the same texts, for use alone and in an ensemble."""
+    """A model that runs once over the same samples, for use alone and in an ensemble."""
 
     def __init__(self, model: Predictor) -> None:
         self.labels: tuple[str, ...] = model.labels
         self._model = model
-        self._texts: tuple[str, ...] | None = None
+        self._samples: tuple[Sample, ...] | None = None
         self._found: Probabilities | None = None
 
-    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
-        """Return probabilities [texts, classes], the last ones again if the texts are the same."""
-        if self._found is None or self._texts != tuple(texts):
-            self._found = self._model.predict(texts, progress)
-            self._texts = tuple(texts)
+    def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
+        """Return probabilities [samples, classes], the last ones again if these are the same."""
+        if self._found is None or self._samples != tuple(samples):
+            self._found = self._model.predict(samples, progress)
+            self._samples = tuple(samples)
         elif progress is not None:
-            progress(len(texts), len(texts))
+            progress(len(samples), len(samples))
         return self._found.copy()
 
 
@@ -173,15 +174,27 @@ class OutputEnsemble:
         self._models = tuple(models)
         self._weights = shares / shares.sum()
 
-    def predict(self, texts: Sequence[str], progress: Progress | None = None) -> Probabilities:
-        """Return the weighted mean of the models' probabilities [texts, classes]."""
-        total = len(texts) * len(self._models)
-        mean = np.zeros((len(texts), len(self.labels)))
+    def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
+        """Return the weighted mean of the models' probabilities [samples, classes]."""
+        total = len(samples) * len(self._models)
+        mean = np.zeros((len(samples), len(self.labels)))
         for number, (model, weight) in enumerate(zip(self._models, self._weights, strict=True)):
             columns = [model.labels.index(label) for label in self.labels]
-            step = _offset(progress, number * len(texts), total)
-            mean += weight * model.predict(texts, step)[:, columns]
+            step = _offset(progress, number * len(samples), total)
+            mean += weight * model.predict(samples, step)[:, columns]
         return mean.astype(np.float32)
+
+
+def text_of(sample: Sample) -> str:
+    """Return a sample's text.
+
+    Raises:
+        BadInput: if it has none.
+    """
+    text = sample if isinstance(sample, str) else sample.get("text")
+    if not isinstance(text, str):
+        raise BadInput("A model of texts was given an item without a text.")
+    return text
 
 
 def _module_name(stored: str, wanted: Mapping[str, Any]) -> str:

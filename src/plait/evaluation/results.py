@@ -132,8 +132,8 @@ def evaluate(
         raise BadInput("There is no task to evaluate on; name at least one in plait.yaml.")
     predictor = TextClassifier.load(Path(model)) if isinstance(model, str | Path) else model
     labels = {task.name: class_of_labels(task, predictor.labels) for task in tasks}
-    texts = [item.text for task in tasks for item in task.items]
-    probabilities = predictor.predict(texts, progress)
+    samples = [item.sample for task in tasks for item in task.items]
+    probabilities = predictor.predict(samples, progress)
     results: dict[str, TaskResult] = {}
     start = 0
     for task in tasks:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,29 @@ MAX_LABELS = 1_000
 SUFFIXES = ("jsonl", "parquet", "csv")
 
 
+Sample = str | Mapping[str, Any]
+"""What a model reads of an item: its text; or, by modality, `text`, and `image` and `audio` as the
+paths of files. A modality that an item lacks is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One text with its true label; items of one group (a document) are not independent."""
+    """One text (or image, or sound) with its true label; items of one group are not independent."""
 
     text: str
     label: Label
     group: str
     id: str
+    image: Path | None = None
+    audio: Path | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """What a model reads of it."""
+        if self.image is None and self.audio is None:
+            return self.text
+        parts = {"text": self.text or None, "image": self.image, "audio": self.audio}
+        return {name: value for name, value in parts.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,9 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
             large.
     """
     files = _files(folder, split, spec.dataset)
-    columns = [spec.columns.text, spec.columns.label]
-    if spec.columns.group is not None:
-        columns.append(spec.columns.group)
+    named = spec.columns
+    every = (named.text, named.label, named.group, named.image, named.audio)
+    columns = [column for column in every if column is not None]
     items: list[Item] = []
     for file in files:
         where = f"{file.name} of data set {spec.dataset}"
@@ -63,12 +78,13 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
         for number, row in enumerate(_rows(file, where, columns), start=1):
             if len(items) >= MAX_ITEMS:
                 raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
-            items.append(_item(row, spec, f"row {number} of {where}", f"{split}:{len(items)}"))
+            place = f"row {number} of {where}"
+            items.append(_item(row, spec, place, f"{split}:{len(items)}", folder))
     place = f"Split '{split}' of data set {spec.dataset}"
     if not items:
         raise BadInput(f"{place} is empty; it needs items of every label.")
     if all(isinstance(i.label, str) and i.label.isdecimal() for i in items):
-        items = [Item(i.text, int(i.label), i.group, i.id) for i in items]
+        items = [replace(i, label=int(i.label)) for i in items]
     kinds = {type(item.label) for item in items}
     if len(kinds) > 1:
         raise BadInput(
@@ -174,14 +190,10 @@ def _need(present: object, columns: list[str], where: str) -> None:
             )
 
 
-def _item(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str) -> Item:
-    content = row[spec.columns.text]
-    if not isinstance(content, str) or not content.strip():
-        raise BadInput(f"Column '{spec.columns.text}' in {where} must be a text that is not empty.")
-    if len(content) > MAX_TEXT:
-        raise BadInput(
-            f"Column '{spec.columns.text}' in {where} is longer than {MAX_TEXT:,} characters."
-        )
+def _item(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str, folder: Path) -> Item:
+    image = _file(row, spec.columns.image, where, folder)
+    audio = _file(row, spec.columns.audio, where, folder)
+    content = _text(row, spec.columns.text, where, needed=image is None and audio is None)
     label = row[spec.columns.label]
     if isinstance(label, bool) or not isinstance(label, int | str) or label == "":
         raise BadInput(
@@ -196,4 +208,28 @@ def _item(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str) -> 
                 "document that the text is from."
             )
         group = str(value)
-    return Item(content, label, group, identity)
+    return Item(content, label, group, identity, image, audio)
+
+
+def _text(row: Mapping[str, Any], column: str | None, where: str, *, needed: bool) -> str:
+    content = row[column] if column is not None else None
+    if not needed and (content is None or content == ""):
+        return ""
+    if not isinstance(content, str) or not content.strip():
+        raise BadInput(f"Column '{column}' in {where} must be a text that is not empty.")
+    if len(content) > MAX_TEXT:
+        raise BadInput(f"Column '{column}' in {where} is longer than {MAX_TEXT:,} characters.")
+    return content
+
+
+def _file(row: Mapping[str, Any], column: str | None, where: str, folder: Path) -> Path | None:
+    """Return the file that a row names, which must lie in the data set's folder."""
+    value = row[column] if column is not None else None
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > 1_000 or "\0" in value:
+        raise BadInput(f"Column '{column}' in {where} must be a file's path in the data set.")
+    file = folder / value
+    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+        raise BadInput(f"Column '{column}' in {where}: the data set has no file '{value[:100]}'.")
+    return file

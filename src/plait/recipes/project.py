@@ -29,11 +29,17 @@ _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a data set's columns; without a group column every item is its own group."""
+    """Names of a data set's columns; without a group column every item is its own group.
 
-    text: str = "text"
+    `image` and `audio` name columns that hold the path of a file inside the data set's folder; with
+    either, an item may lack its text (and the task its text column: `text: null`).
+    """
+
+    text: str | None = "text"
     label: str = "label"
     group: str | None = None
+    image: str | None = None
+    audio: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def parse_project(content: str | bytes | Mapping[str, Any], origin: str = FILE) 
     return ProjectSpec(
         base=None if base is None else text(base, f"{origin}: base"),
         fusion=_fusion(data.get("fusion"), f"{origin}: fusion"),
-        tasks=_tasks(data.get("tasks"), f"{origin}: tasks"),
+        tasks=parse_tasks(data.get("tasks"), f"{origin}: tasks"),
         gate=_gate(data.get("gate"), f"{origin}: gate"),
         allow=_allow(data.get("evaluation"), f"{origin}: evaluation"),
     )
@@ -156,7 +162,12 @@ def _fusion(value: object, where: str) -> FusionSpec:
     )
 
 
-def _tasks(value: object, where: str) -> tuple[TaskSpec, ...]:
+def parse_tasks(value: object, where: str) -> tuple[TaskSpec, ...]:
+    """Read a list of tasks, as in `plait.yaml` and in recipes.
+
+    Raises:
+        BadInput: naming the entry, its key and what to write instead.
+    """
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > MAX_TASKS:
@@ -191,12 +202,22 @@ def _task(value: object, where: str) -> TaskSpec:
 def _columns(value: object, where: str) -> Columns:
     if value is None:
         return Columns()
-    data = keys(value, where, ("text", "label", "group"))
-    group = data.get("group")
+    data = keys(value, where, ("text", "label", "group", "image", "audio"))
+
+    def named(key: str, usual: str | None) -> str | None:
+        value = data.get(key, usual)
+        return None if value is None else text(value, f"{where}.{key}")
+
+    image, audio = named("image", None), named("audio", None)
+    written = named("text", "text")
+    if written is None and image is None and audio is None:
+        raise BadInput(f"{where} names no text, image or audio column; a model needs one to read.")
     return Columns(
-        text=text(data.get("text", "text"), f"{where}.text"),
+        text=written,
         label=text(data.get("label", "label"), f"{where}.label"),
-        group=None if group is None else text(group, f"{where}.group"),
+        group=named("group", None),
+        image=image,
+        audio=audio,
     )
 
 

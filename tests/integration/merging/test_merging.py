@@ -12,7 +12,7 @@ from plait.collaboration.merging.builder import Builder, Built
 from plait.collaboration.requests import contributions
 from plait.errors import Conflict
 from plait.evaluation import TextClassifier
-from plait.fusion import fuse
+from plait.fusion.weights import fuse
 from plait.hub import AddBytes
 
 from . import tiny

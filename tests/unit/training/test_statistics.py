@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 from safetensors.numpy import load_file  # noqa: E402
 
 from plait.cli.main import app  # noqa: E402
-from plait.fusion import fused_tensors  # noqa: E402
+from plait.fusion.weights import fused_tensors  # noqa: E402
 from plait.training.statistics import collect_statistics  # noqa: E402
 
 pytestmark = pytest.mark.models

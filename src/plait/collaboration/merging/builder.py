@@ -37,7 +37,7 @@ from plait.collaboration.merging.search import (
 )
 from plait.errors import BadInput
 from plait.evaluation import Evaluation
-from plait.fusion import FusionResult, compare_layers, fuse, fused_tensors
+from plait.fusion.weights import FusionResult, compare_layers, fuse, fused_tensors
 from plait.hub import Discussion, Hub, Repository
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import ProjectSpec, parse_project

@@ -13,9 +13,9 @@ from typing import Any
 from plait.collaboration.merging.changes import driver_of, files, weight_files
 from plait.collaboration.merging.plan import Plan, State
 from plait.errors import BadInput
-from plait.fusion import check_model, fuse
-from plait.fusion.checkpoints import open_checkpoint
-from plait.fusion.vocabulary import read_vocabulary
+from plait.fusion.weights import check_model, fuse
+from plait.fusion.weights.checkpoints import open_checkpoint
+from plait.fusion.weights.vocabulary import read_vocabulary
 from plait.hub import Hub, Repository
 from plait.lineage import FILE as LINEAGE
 from plait.lineage import Contribution, Origin, parse_lineage

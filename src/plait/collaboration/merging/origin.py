@@ -17,10 +17,10 @@ import numpy as np
 
 from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.plan import State
-from plait.fusion.checkpoints import open_checkpoint
-from plait.fusion.engine import BLOCK, Readers
-from plait.fusion.numbers import FLOATS, STORAGE, Array, decode
-from plait.fusion.safetensors import Entry
+from plait.fusion.weights.checkpoints import open_checkpoint
+from plait.fusion.weights.engine import BLOCK, Readers
+from plait.fusion.weights.numbers import FLOATS, STORAGE, Array, decode
+from plait.fusion.weights.safetensors import Entry
 from plait.hub import Hub, Repository
 from plait.lineage import Origin
 

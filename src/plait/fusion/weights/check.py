@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe would do, and whether it can, before a byte is fused."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from plait.errors import BadInput, PlaitError
+from plait.fusion.weights.ancestry import Agreement, Relation, compare_models
+from plait.fusion.weights.checkpoints import Checkpoint, identity
+from plait.fusion.weights.computed import Computed
+from plait.fusion.weights.engine import BLOCK, Engine, Readers, block_length
+from plait.fusion.weights.licences import licence_notes, licence_of
+from plait.fusion.weights.naming import layer_counts, tied_names
+from plait.fusion.weights.numbers import STORAGE, Array
+from plait.fusion.weights.opening import Resolver, find_folders, open_models
+from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of, without_effect
+from plait.fusion.weights.templates import chosen_template
+from plait.fusion.weights.vocabulary import read_vocabulary, unify
+from plait.recipes.fusion import FusionRecipe, load_stages
+
+SPEED_SAMPLE = 4_000_000  # bytes that are fused to see how fast it goes
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model's headers, configuration and card say."""
+
+    reference: str
+    architecture: str
+    parameters: int
+    bytes: int
+    formats: tuple[str, ...]
+    layers: int
+    vocabulary: int | None
+    tied: bool
+    licence: str | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fusion will take: bytes read and written, memory of buffers, and CPU-seconds."""
+
+    read_bytes: int
+    output_bytes: int
+    memory_bytes: int
+    cpu_seconds: float
+
+
+@dataclass
+class CheckReport:
+    """Whether a recipe can be run and what is known before it is.
+
+    `instead` names the level of fusion that would work where this one does not.
+    """
+
+    method: str
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    instead: str | None = None
+    models: list[ModelFacts] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
+    agreements: list[Agreement] = field(default_factory=list)
+    tensors: int = 0
+    cost: Cost | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing was found that makes the fusion impossible or meaningless."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        kinships = [asdict(r) | {"kinship": r.kinship} for r in self.relations]
+        return {"fits": self.fits} | asdict(self) | {"relations": kinships}
+
+
+def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport:
+    """Say whether a recipe can be run, what speaks against it, and what it would cost.
+
+    Headers, configurations, vocabularies and cards are read, and a small sample of the weights. Of
+    a recipe with several documents the last is checked if it needs no other, else the first.
+
+    Args:
+        recipe: as for `fuse`.
+        resolve: as for `fuse`.
+
+    Raises:
+        BadInput: if the recipe itself cannot be read or its models not be found.
+    """
+    stages = load_stages(recipe)
+    parsed = stages[0][1] if len(stages) > 1 else stages[-1][1]
+    report = CheckReport(parsed.method)
+    if len(stages) > 1:
+        report.notes.append(
+            f"The recipe has {len(stages)} documents; the first to be made is checked."
+        )
+    models = open_models(find_folders(parsed, resolve))
+    report.models = [_facts(r, m) for r, m in models.items()]
+    report.notes += licence_notes({m.reference: m.licence for m in report.models})
+    plan = _plan(parsed, models, report)
+    _check_relations(parsed, models, report)
+    _check_vocabularies(parsed, models, report)
+    if plan is not None:
+        report.tensors = len(plan.jobs)
+        unused = without_effect(parsed)
+        if unused:
+            report.notes.append(f"The method '{parsed.method}' has no use for {', '.join(unused)}.")
+        try:
+            report.cost = _cost(plan, models)
+        except PlaitError as error:
+            report.problems.append(error.message)
+    if report.problems:
+        report.instead = _instead(models)
+    return report
+
+
+def _facts(reference: str, model: Checkpoint) -> ModelFacts:
+    names = model.tensors
+    vocabulary = read_vocabulary(model.folder)
+    heads = [n for n in _HEADS if any(t in names for t in tied_names(n))]
+    return ModelFacts(
+        reference=reference,
+        architecture=model.architecture,
+        parameters=sum(e.size for e in names.values()),
+        bytes=sum(e.nbytes for e in names.values()),
+        formats=tuple(sorted({e.kind for e in names.values()})),
+        layers=max(layer_counts(names).values(), default=0),
+        vocabulary=len(vocabulary.tokens) if vocabulary else None,
+        tied=any(n not in names for n in heads) and model.config.get("tie_word_embeddings") is True,
+        licence=licence_of(model.folder),
+    )
+
+
+_HEADS = ("lm_head.weight", "cls.predictions.decoder.weight", "embed_out.weight")
+
+
+def _plan(recipe: FusionRecipe, models: dict[str, Checkpoint], report: CheckReport) -> Plan | None:
+    try:
+        unified, vocabulary = unify(recipe, models, donor_of(recipe))
+        plan = build_plan(recipe, unified, vocabulary)
+        if recipe.chat_template:
+            chosen_template(recipe.chat_template, models)
+        return plan
+    except BadInput as error:
+        report.problems.append(error.message)
+        return None
+
+
+def _check_relations(
+    recipe: FusionRecipe, models: Mapping[str, Checkpoint], report: CheckReport
+) -> None:
+    if len(models) < 2:
+        return
+    origin = donor_of(recipe)
+    report.relations, report.agreements = compare_models(models, origin)
+    if not report.relations and not report.problems:
+        report.problems.append("The models have no matrix of one shape in common.")
+    for relation in report.relations:
+        who = f"'{relation.model}' and '{origin}'"
+        if relation.kinship == "same":
+            report.notes.append(f"{who} have the same weights: there is nothing to fuse.")
+        elif recipe.method == "passthrough":
+            continue
+        elif relation.kinship == "unrelated":
+            report.problems.append(
+                f"{who} do not come from one base (cosine {relation.cosine:.2f}; fine-tunes of one "
+                "base are above 0.9): their weights mean different things."
+            )
+        elif relation.kinship == "distant":
+            report.notes.append(
+                f"{who} are far apart (cosine {relation.cosine:.2f}): judge the result with care."
+            )
+    for pair in report.agreements:
+        if pair.signs is not None and pair.signs < 0.45 and recipe.base_model:
+            report.notes.append(
+                f"'{pair.one}' and '{pair.other}' change the base in opposite directions "
+                f"({pair.signs:.0%} of the signs agree)."
+            )
+
+
+def _check_vocabularies(
+    recipe: FusionRecipe, models: Mapping[str, Checkpoint], report: CheckReport
+) -> None:
+    if recipe.tokenizer is not None:
+        return
+    found = {r: read_vocabulary(m.folder) for r, m in models.items()}
+    known = {r: v for r, v in found.items() if v is not None}
+    first = next(iter(known.items()), None)
+    for reference, vocabulary in known.items():
+        if first and vocabulary.tokens != first[1].tokens:
+            report.problems.append(
+                f"The vocabularies of '{first[0]}' and '{reference}' differ: rows of their "
+                "embeddings stand for different tokens. Give 'tokenizer_source: base' or 'union'."
+            )
+
+
+def _instead(models: Mapping[str, Checkpoint]) -> str:
+    """Name the next level that the models allow."""
+    labels = [m.config.get("label2id") for m in models.values()]
+    kinds = {m.config.get("model_type") for m in models.values()}
+    if all(isinstance(found, dict) for found in labels):
+        if len({tuple(sorted(map(str, found))) for found in labels}) == 1:  # type: ignore[arg-type]
+            return "outputs: average the models' predictions; they share their labels"
+        return "distillation: teach one model from the predictions of the others"
+    if len(kinds) == 1:
+        return (
+            "adapters: train each contribution as a LoRA on one base and fuse those; "
+            "or distillation: teach one model from the others"
+        )
+    return "distillation: teach one model from the others; they share no architecture"
+
+
+class _Nowhere:
+    """A sink that keeps nothing."""
+
+    def write(self, job: Job, start: int, stored: Array) -> None:
+        pass
+
+
+def _cost(plan: Plan, models: Mapping[str, Checkpoint]) -> Cost:
+    """Fuse a little, of each size of tensor, and reckon the rest from that."""
+    jobs = sorted((j for j in plan.jobs if not j.copies and j.size), key=lambda j: j.size)
+    keys = {r: identity(m, dict.fromkeys(m.files, "")).encode() for r, m in models.items()}
+    done, spent = 0, 0.0
+    with Readers() as readers, ThreadPoolExecutor(1) as pool:
+        engine = Engine(plan.method, readers, keys)
+        for job in jobs[len(jobs) // 2 :] + jobs[: len(jobs) // 2]:
+            low, high = engine.segments(job)[0]
+            if (high - low) * _element(job) > 8 * SPEED_SAMPLE and done:
+                continue
+            start = time.process_time()
+            pool.submit(engine.make, job, low, high, _Nowhere()).result()
+            spent += time.process_time() - start
+            done += (high - low) * _element(job)
+            if done >= SPEED_SAMPLE:
+                break
+    output = sum(j.size * STORAGE[j.out].itemsize for j in plan.jobs)
+    # each thread has a buffer for every input and some more; files in and out are hashed too
+    largest = max(
+        (block_length(plan.method, j) * (len(j.inputs) + 8) * 4 for j in jobs), default=BLOCK
+    )
+    files = {p for m in models.values() for p in m.files}
+    hashed = sum(p.stat().st_size for p in files) + output
+    matrices = sum(
+        e.nbytes for j in plan.jobs for e in j.inputs if isinstance(e, Computed) and e.row > BLOCK
+    )
+    return Cost(
+        read_bytes=plan.bytes,
+        output_bytes=output,
+        memory_bytes=2 * largest + matrices + 50_000_000,
+        cpu_seconds=(spent * plan.bytes / done if done else 0.0) + hashed / 1.2e9,
+    )
+
+
+def _element(job: Job) -> int:
+    entries = (*job.inputs, *([job.base] if job.base else []))
+    return sum(STORAGE[e.code].itemsize for e in entries)
+
+
+def human(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    if count < 1e3:
+        return f"{count:.0f} B"
+    scale = min(int(math.log10(count)) // 3, 4)
+    return f"{count / 1000**scale:.3g} {('', 'kB', 'MB', 'GB', 'TB')[scale]}"

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fusion method is: its parameters, and a function over blocks of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from plait.fusion.weights.numbers import Array, round_scalar, round_to
+
+Value = float | bool | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a method: its kind, default (None: must be given) and bounds."""
+
+    name: str
+    default: Value | None
+    help: str
+    per_model: bool = False
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the value is true or false rather than a number."""
+        return isinstance(self.default, bool)
+
+
+@dataclass
+class Block:
+    """A run of elements of one tensor, flat, from every model.
+
+    `base` and `models` are float arrays that the method may overwrite (they are scratch of the
+    engine), `models` without the base. `settings` has one mapping of per-model parameters for each
+    model, `options` the global ones, `state` what the method's `prepare` returned. `keys` name the
+    content of each model, for random draws that do not depend on order. `statistics` are what each
+    model's owner published of its data about these elements, or about the tensor.
+    """
+
+    tensor: str
+    start: int
+    total: int
+    shape: tuple[int, ...]
+    base: Array | None
+    models: Sequence[Array]
+    settings: Sequence[Mapping[str, Value]]
+    options: Mapping[str, Value]
+    keys: Sequence[bytes]
+    arithmetic: str
+    state: Any
+    statistics: Sequence[Array | None]
+    spare: Callable[[str, Any], Array]
+
+    def weights(self) -> list[float]:
+        """Return each model's weight as the arithmetic's format holds it."""
+        return [round_scalar(float(s["weight"]), self.arithmetic) for s in self.settings]
+
+    def scratch(self, name: str) -> Array:
+        """Return a float array of the block's size to write into, the same for the same name."""
+        first = self.models[0]
+        return self.spare(name, first.dtype)[: first.size]
+
+    def mask(self, name: str) -> Array:
+        """Return a boolean array of the block's size to write into."""
+        return self.spare(name, np.dtype(bool))[: self.models[0].size]
+
+    def round(self, values: Array) -> None:
+        """Round `values` in place to the arithmetic's format; nothing to do for float32."""
+        if self.arithmetic in ("BF16", "F16"):
+            round_to(
+                values, self.arithmetic, self.spare("round", np.dtype(np.uint32))[: values.size]
+            )
+
+
+class Sweep(Protocol):
+    """A tensor that can be gone through more than once, block by block."""
+
+    total: int
+    shape: tuple[int, ...]
+    settings: Sequence[Mapping[str, Value]]
+    options: Mapping[str, Value]
+
+    @property
+    def arithmetic_bytes(self) -> int:
+        """Bytes of a float that blocks hold: 4 or 8."""
+        ...
+
+    def blocks(self, models: Sequence[int] | None = None) -> Iterator[Block]:
+        """Yield the blocks in order, with only the models of the given places (default: all)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of fusing.
+
+    `combine(block, out)` writes the fused values of a block. `prepare(sweep)` may go through the
+    whole tensor first; what it returns is the blocks' `state`. With `whole` a block is always a
+    whole tensor, for methods whose arithmetic is not element by element; `unit(shape, options)`
+    says how many elements (a row) must lie in one block. `check(settings, options)` refuses
+    parameters that do not go together. `base` says what `base_model` is: needed, one of the models
+    that are interpolated, used if it is given, or only a donor of configuration. `random` methods
+    draw by the content of their models, which are hashed first. Of several `dialects` the first is
+    the default. `statistics` names what is read beside each model's weights.
+    """
+
+    name: str
+    title: str
+    paper: str
+    parameters: tuple[Parameter, ...]
+    combine: Callable[[Block, Array], None]
+    prepare: Callable[[Sweep], Any] | None = None
+    needs_prepare: Callable[[Sequence[Mapping[str, Value]], Mapping[str, Value]], bool] = field(
+        default=lambda settings, options: True
+    )
+    base: Literal["required", "unused", "member", "optional"] = "unused"
+    models: tuple[int, int | None] = (1, None)
+    whole: bool = False
+    unit: Callable[[Sequence[int], Mapping[str, Value]], int] | None = None
+    check: Callable[[Sequence[Mapping[str, Value]], Mapping[str, Value]], None] | None = None
+    random: bool = False
+    dialects: tuple[str, ...] = ("mergekit",)
+    statistics: str | None = None
+
+    def parameter(self, name: str) -> Parameter | None:
+        """Return the description of a parameter, or None."""
+        return next((p for p in self.parameters if p.name == name), None)
+
+
+WEIGHT = Parameter("weight", None, "share of this model", per_model=True, low=-1e6, high=1e6)
+LAMBDA = Parameter("lambda", 1.0, "factor on the sum of all changes", low=-1e6, high=1e6)
+DENSITY = Parameter(
+    "density", 1.0, "share of a model's changes that is kept", per_model=True, low=0.0, high=1.0
+)
+
+
+def normalize(default: bool) -> Parameter:
+    """Return the `normalize` parameter with a method's own default."""
+    return Parameter("normalize", default, "divide by the sum of the weights")
+
+
+def rescale(default: bool) -> Parameter:
+    """Return the `rescale` parameter with a method's own default."""
+    return Parameter("rescale", default, "scale what is kept to the size of what there was")

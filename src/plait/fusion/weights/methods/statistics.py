@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods that weigh models by statistics of their owners' data, published instead of the data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from plait.fusion.weights.methods.base import Block, Method, Parameter
+from plait.fusion.weights.numbers import Array
+
+WEIGHT = Parameter("weight", 1.0, "factor on this model's statistics", True, low=0.0, high=1e6)
+
+
+def fisher(block: Block, out: Array) -> None:
+    """Average the models, each element by its Fisher information in each model's data.
+
+    Where no model has any information, or a model gives no statistics of a tensor, all count alike.
+    """
+    count = len(block.models)
+    total = block.scratch("total")
+    out[:] = 0
+    total[:] = 0
+    given = [s for s in block.statistics if s is not None]
+    whole = len(given) == count
+    for values, known, weight in zip(block.models, block.statistics, block.weights(), strict=True):
+        share = np.full_like(out, weight)
+        if whole and known is not None:
+            np.maximum(known, float(block.options["floor"]), out=share)
+            np.multiply(share, weight, out=share)
+        np.add(total, share, out=total)
+        np.multiply(values, share, out=share)
+        np.add(out, share, out=out)
+    np.divide(out, np.where(total > 0, total, 1), out=out)
+
+
+def regmean(block: Block, out: Array) -> None:
+    """Solve for the matrix whose outputs are nearest to each model's on that model's own inputs.
+
+    W = (Σ Wᵢ Gᵢ) (Σ Gᵢ)⁻¹ with Gᵢ the inner products of inputs (XᵀX), their off-diagonal part made
+    smaller by `shrink`. What has no statistics is averaged by weight.
+    """
+    weights = block.weights()
+    grams = [s for s in block.statistics if s is not None]
+    if len(grams) < len(weights) or len(block.shape) != 2:
+        total = sum(weights) or 1.0
+        out[:] = 0
+        for values, weight in zip(block.models, weights, strict=True):
+            np.add(out, np.multiply(values, weight / total, out=values), out=out)
+        return
+    shrink = float(block.options["shrink"])
+    summed = np.zeros((block.shape[1], block.shape[1]))
+    weighed = np.zeros(block.shape)
+    for values, gram, weight in zip(block.models, grams, weights, strict=True):
+        inner = gram.reshape(summed.shape).astype(np.float64) * weight
+        own = np.diag(inner).copy()
+        inner *= shrink
+        np.fill_diagonal(inner, own)
+        summed += inner
+        weighed += values.reshape(block.shape).astype(np.float64) @ inner
+    # inputs that never occurred leave the matrix singular; a little of its mean size mends that
+    ridge = 1e-8 * max(float(np.trace(summed)) / len(summed), 1e-30)
+    summed[np.diag_indices_from(summed)] += ridge
+    mean = np.add.reduce([v.reshape(block.shape) for v in block.models]) / len(weights)
+    weighed += ridge * mean
+    out[:] = np.linalg.solve(summed, weighed.T).T.reshape(-1)
+
+
+FISHER = Method(
+    name="fisher",
+    title="average weighed by each weight's Fisher information",
+    paper="Matena and Raffel 2022, Merging models with Fisher-weighted averaging, arXiv:2111.09832",
+    parameters=(
+        WEIGHT,
+        Parameter("floor", 1e-12, "information is at least this", low=0.0, high=1.0),
+    ),
+    combine=fisher,
+    statistics="fisher",
+    dialects=("paper",),
+)
+REGMEAN = Method(
+    name="regmean",
+    title="least squares between the outputs of the models, on each one's own inputs",
+    paper="Jin et al. 2023, Dataless knowledge fusion, arXiv:2212.09849",
+    parameters=(
+        WEIGHT,
+        Parameter("shrink", 0.9, "factor on what is off the diagonal", low=0.0, high=1.0),
+    ),
+    combine=regmean,
+    whole=True,
+    statistics="gram",
+    dialects=("paper",),
+)
