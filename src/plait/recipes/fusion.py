@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from plait.errors import BadInput
+from plait.recipes.levels import Splits, dump_splits, parse_splits
 from plait.recipes.parameters import (
     Gradient,
     Rule,
@@ -31,7 +32,9 @@ from plait.recipes.parameters import (
     parse_parameters,
     short,
 )
+from plait.recipes.project import TaskSpec, dump_tasks, parse_tasks
 from plait.recipes.references import reference
+from plait.recipes.search import SearchSpec, dump_search, parse_search
 from plait.recipes.sources import (
     Module,
     Slice,
@@ -86,6 +89,9 @@ _TOP = (
     "seed",
     "order",
     "dialect",
+    "tasks",
+    "splits",
+    "search",
 )
 
 
@@ -106,6 +112,11 @@ class FusionRecipe:
     seed: int = 0
     order: str = "given"
     dialect: str | None = None
+    tasks: tuple[TaskSpec, ...] = ()
+    """What the result is for: data that a search, or a method that needs data, looks at."""
+    splits: Splits = field(default_factory=Splits)
+    search: SearchSpec | None = None
+    """Coefficients to choose on validation items before anything is fused."""
 
     def references(self) -> tuple[str, ...]:
         """Return every model that the recipe names, once, the base first."""
@@ -234,6 +245,9 @@ def parse_recipe(data: Mapping[str, Any]) -> FusionRecipe:
         seed=_seed(data.get("seed", 0)),
         order=_choice(data.get("order", "given"), "order", ORDERS) or "given",
         dialect=_choice(data.get("dialect"), "dialect", DIALECTS),
+        tasks=parse_tasks(data.get("tasks"), "tasks"),
+        splits=parse_splits(data.get("splits")),
+        search=parse_search(data.get("search")),
     )
 
 
@@ -252,6 +266,12 @@ def dump_recipe(recipe: FusionRecipe) -> dict[str, Any]:
         data["seed"] = recipe.seed
     if recipe.order != "given":
         data["order"] = recipe.order
+    if recipe.tasks:
+        data["tasks"] = dump_tasks(recipe.tasks)
+    if recipe.splits != Splits():
+        data["splits"] = dump_splits(recipe.splits)
+    if recipe.search is not None:
+        data["search"] = dump_search(recipe.search)
     return data
 
 

@@ -149,7 +149,7 @@ def parse_level(
         models=_members(data.get("models"), member_keys, members),
         tasks=parse_tasks(data.get("tasks"), "tasks"),
         base_model=None if base is None else reference(base, "base_model"),
-        splits=_splits(data.get("splits")),
+        splits=parse_splits(data.get("splits")),
         parameters=_parameters(data.get("parameters"), options, method),
         budget=_budget(data.get("budget")),
         seed=whole(data.get("seed", 0), "seed", 0, 2**31 - 1),
@@ -186,7 +186,12 @@ def _members(
     return tuple(made)
 
 
-def _splits(value: object) -> Splits:
+def parse_splits(value: object) -> Splits:
+    """Read which split serves for what, as in `splits: {validation: dev}`.
+
+    Raises:
+        BadInput: for an unknown key, or a test split that something is learnt or chosen on.
+    """
     if value is None:
         return Splits()
     data = keys(value, "splits", ("train", "validation", "test"))
@@ -197,6 +202,11 @@ def _splits(value: object) -> Splits:
             "would flatter itself. Keep a split that nothing sees before the end."
         )
     return made
+
+
+def dump_splits(splits: Splits) -> dict[str, str]:
+    """Return splits as plain values that `parse_splits` reads back."""
+    return {name: getattr(splits, name) for name in ("train", "validation", "test")}
 
 
 def _budget(value: object) -> Budget:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,22 @@ def _task(value: object, where: str) -> TaskSpec:
         role=choice(data.get("role", "protected"), f"{where}.role", ROLES),
         margin=number(data.get("margin", 0.05), f"{where}.margin", 0, 1),
     )
+
+
+def dump_tasks(tasks: Sequence[TaskSpec]) -> list[dict[str, Any]]:
+    """Return tasks as plain values that `parse_tasks` reads back to equal ones."""
+    return [_plain(task) for task in tasks]
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return a dataclass's fields that are not at their defaults, nested ones too."""
+    data: dict[str, Any] = {}
+    for one in fields(value):
+        found = getattr(value, one.name)
+        usual = one.default_factory() if one.default_factory is not MISSING else one.default
+        if found != usual:
+            data[one.name] = _plain(found) if is_dataclass(found) else found
+    return data
 
 
 def _columns(value: object, where: str) -> Columns:
