@@ -11,24 +11,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from plait.errors import BadInput, Cancelled
+from plait.errors import BadInput
 from plait.pretrained import limited_threads, load_classifier, pad
-
-Progress = Callable[[int, int, float], None]
-"""Called with the steps done, the steps in all and the loss."""
-
-WARM_UP = 0.1
-WEIGHT_DECAY = 0.01
-CLIP = 1.0
-POOL = 8
-"""Batches are cut from so many batches' worth of shuffled items, sorted by length."""
+from plait.training.loop import Progress, optimise
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def fine_tune(
     out = Path(out)
     if out.exists():
         raise BadInput(f"{out} is there already; choose another folder or remove it first.")
-    _check_numbers(epochs, learning_rate, batch_size, max_length)
+    check_numbers(epochs, learning_rate, batch_size, max_length)
     _check_texts(texts, labels)
     model, tokenizer = load_classifier(Path(base))
     classes = _classes(labels, model.config)
@@ -86,18 +78,25 @@ def fine_tune(
 
     with limited_threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
-        _freeze(model, embeddings=freeze_embeddings, head=freeze_head)
+        freeze(model, embeddings=freeze_embeddings, head=freeze_head)
         limit = min(max_length, getattr(model.config, "max_position_embeddings", max_length))
         encoded = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        losses, steps = _loop(
-            model,
-            tokenizer,
-            [list(ids) for ids in encoded],
-            torch.tensor(classes),
+        rows = [list(ids) for ids in encoded]
+        truth = torch.tensor(classes)
+        often = _class_weights(classes, model.config.num_labels) if balance_classes else None
+
+        def loss(batch: list[int]) -> Any:
+            logits = model(**pad(tokenizer, [rows[i] for i in batch])).logits
+            return torch.nn.functional.cross_entropy(logits, truth[batch], weight=often)
+
+        model.train()
+        losses, steps = optimise(
+            list(model.parameters()),
+            [len(row) for row in rows],
+            loss,
             epochs=epochs,
             learning_rate=learning_rate,
             batch_size=batch_size,
-            weights=_class_weights(classes, model.config.num_labels) if balance_classes else None,
             random=np.random.default_rng(seed),
             progress=progress,
             cancelled=cancelled,
@@ -150,76 +149,12 @@ def add_head(
     return out
 
 
-def _loop(
-    model: Any,
-    tokenizer: Any,
-    encoded: list[list[int]],
-    labels: Any,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    weights: Any,
-    random: np.random.Generator,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> tuple[list[float], int]:
-    import torch
+def check_numbers(epochs: int, learning_rate: float, batch_size: int, max_length: int) -> None:
+    """Refuse settings of a training that cannot be.
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    per_epoch = -(-len(encoded) // batch_size)
-    steps = epochs * per_epoch
-    warm = max(1, round(WARM_UP * steps))
-
-    def rate(step: int) -> float:
-        return min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-    model.train()
-    losses: list[float] = []
-    done = 0
-    for _ in range(epochs):
-        total = 0.0
-        for batch in _batches([len(ids) for ids in encoded], batch_size, random):
-            if cancelled is not None and cancelled():
-                raise Cancelled("The fine-tuning was cancelled; nothing was written.")
-            inputs = pad(tokenizer, [encoded[i] for i in batch])
-            logits = model(**inputs).logits
-            loss = torch.nn.functional.cross_entropy(logits, labels[batch], weight=weights)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, CLIP)
-            optimiser.step()
-            schedule.step()
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise BadInput(
-                    f"The loss is not a number after {done} steps; use a lower learning rate than "
-                    f"{learning_rate:g}."
-                )
-            total += value * len(batch)
-            done += 1
-            if progress is not None:
-                progress(done, steps, value)
-        losses.append(total / len(encoded))
-    return losses, done
-
-
-def _batches(
-    lengths: Sequence[int], batch_size: int, random: np.random.Generator
-) -> Iterator[list[int]]:
-    """Yield every item once, in random batches of like lengths."""
-    order = [int(i) for i in random.permutation(len(lengths))]
-    batches: list[list[int]] = []
-    for start in range(0, len(order), POOL * batch_size):
-        pool = sorted(order[start : start + POOL * batch_size], key=lambda i: lengths[i])
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-    for index in random.permutation(len(batches)):
-        yield batches[index]
-
-
-def _check_numbers(epochs: int, learning_rate: float, batch_size: int, max_length: int) -> None:
+    Raises:
+        BadInput: naming the setting and its bounds.
+    """
     for name, value, most in (
         ("epochs", epochs, 1_000),
         ("batch_size", batch_size, 4_096),
@@ -272,7 +207,8 @@ def _head(model: Any) -> Any:
     raise BadInput(f"The head of a {model.config.model_type} classifier is not known.")
 
 
-def _freeze(model: Any, *, embeddings: bool, head: bool) -> None:
+def freeze(model: Any, *, embeddings: bool, head: bool) -> None:
+    """Let a classifier's embeddings, its head, or both stay as they are while it is trained."""
     if embeddings:
         inner = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
         inner.requires_grad_(False)
