@@ -17,6 +17,7 @@ from plait.cli import (
     evaluate,
     extract,
     fuse,
+    licences,
     maintenance,
     pulls,
     serve,
@@ -68,6 +69,7 @@ app.add_typer(teams.team, name="team")
 app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
 app.command("check")(check.check)
+app.command("licences")(licences.licences)
 app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)

@@ -356,6 +356,7 @@ class Builder:
             ),
             "inputs": report.inputs_part(material),
             "output": {"files": dict(result.outputs)},
+            "licence": report.licence_verdict(self.sides, material).to_json(),
             "notes": report.notes(self.sides, material, self.gathering.made_from),
         }
         made["cost"] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from plait.collaboration.merging.card import merge_cards
+from plait.collaboration.merging.card import merge_cards, read_card
 from plait.collaboration.merging.text import merge_lines
 from plait.hub import Hub
 from plait.hub.database import Repository
@@ -85,6 +85,14 @@ class Sides:
     def read(self, oid: str, path: str) -> bytes:
         """Return a file's bytes as git holds them."""
         return self.hub.git.read(self.repo, oid, path)
+
+    def licence(self, oid: str) -> str | None:
+        """Return the licence that the card of main or of the pull request states."""
+        if CARD not in (self.at_main if oid == self.main else self.at_head):
+            return None
+        card = read_card(self.read(oid, CARD).decode("utf-8", "replace"))
+        stated = card.data.get("license") if card is not None else None
+        return stated[:96] if isinstance(stated, str) else None
 
 
 def files(hub: Hub, repo: Repository, oid: str) -> dict[str, TreeEntry]:

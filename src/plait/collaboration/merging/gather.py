@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.collaboration.merging.card import read_card
-from plait.collaboration.merging.changes import CARD, Sides, driver_of
+from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.merging.material import (
     Material,
     Model,
@@ -95,7 +94,7 @@ class Gathering:
             title=self.discussion.title,
             revision=self.sides.head,
             files=dict(weights.files),
-            licence=self._licence(),
+            licence=self.sides.licence(self.sides.head),
         )
 
     def _organisation(self) -> str:
@@ -107,14 +106,6 @@ class Gathering:
             if organisation.id != self.repo.namespace_id and role != "read":
                 return organisation.name
         return author.name
-
-    def _licence(self) -> str | None:
-        if CARD not in self.sides.at_head:
-            return None
-        text = self.sides.read(self.sides.head, CARD).decode("utf-8", "replace")
-        card = read_card(text)
-        licence = card.data.get("license") if card is not None else None
-        return licence[:96] if isinstance(licence, str) else None
 
     def checkout(self, origin: Origin, name: str, own_support: bool = False) -> Path:
         """Write a model into a folder: its weights, and the files that say how to read them.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from plait import licences
 from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.merging.credit import Credits
 from plait.collaboration.merging.gate import Verdict
@@ -115,20 +116,25 @@ def notes(sides: Sides, material: Material, made_from: Origin | None) -> list[st
             "they are nearest, although the pull request was opened on a later main."
         )
     changed = sides.changed()
-    contributions = sorted(material.plan.contributions, key=lambda one: one.number)
     if PROJECT in changed:
         found.append(
             f"This pull request also changes `{PROJECT}`; it was judged by main's, and the new "
             "rules hold from the next merge on."
         )
-    if len({one.licence for one in contributions}) > 1:
-        stated = ", ".join(f"#{one.number} {one.licence or 'not stated'}" for one in contributions)
-        found.append(f"The contributions' licences differ: {stated}.")
+    found += licence_verdict(sides, material).sentences()
     dropped = [path for path in changed if driver_of(path) in ("pickle", "hub")]
     if dropped:
         listed = ", ".join(f"`{path}`" for path in dropped[:5])
         found.append(f"Not taken over from the pull request: {listed}.")
     return found
+
+
+def licence_verdict(sides: Sides, material: Material) -> licences.Verdict:
+    """Say whether the licences of main and of every contribution go together."""
+    stated: dict[str, str | None] = {
+        f"#{one.number}": one.licence for one in material.plan.contributions
+    }
+    return licences.judge({"main": sides.licence(sides.main), **stated})
 
 
 def verdict_text(report: Mapping[str, Any]) -> str:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from plait.cards import read_head
 from plait.errors import PlaitError
+from plait.licences import judge, table
 
 MAX_CARD = 2_000_000
-_SHARE_ALIKE = ("gpl", "agpl", "lgpl", "-sa-", "odbl", "cdla-sharing", "osl", "eupl")
-_NOTHING_DERIVED = ("-nd-",)
-_NOT_COMMERCIAL = ("-nc-", "noncommercial", "research")
 
 
 def licence_of(folder: Path) -> str | None:
@@ -31,24 +29,8 @@ def licence_of(folder: Path) -> str | None:
 
 def licence_notes(licences: Mapping[str, str | None]) -> list[str]:
     """Return what to know of the licences together; nothing here is legal advice."""
-    notes = []
-    lacking = [r for r, stated in licences.items() if stated in (None, "unknown")]
-    if lacking:
-        notes.append(f"No licence is stated by {_list(lacking)}; ask before the result is shared.")
-    for reference, stated in licences.items():
-        if stated and any(part in f"{stated}-" for part in _NOTHING_DERIVED):
-            notes.append(f"'{reference}' ({stated}) does not allow changed versions to be shared.")
-    limited = {s for s in licences.values() if s and any(p in f"{s}-" for p in _NOT_COMMERCIAL)}
-    free = {s for s in licences.values() if s} - limited
-    if limited and free:
-        notes.append(f"{_list(sorted(limited))} allows no commercial use: nor may the result.")
-    alike = {s for s in licences.values() if s and any(p in f"{s}-" for p in _SHARE_ALIKE)}
-    if len(alike) > 1:
-        notes.append(f"{_list(sorted(alike))} each ask for themselves alone; choose one of them.")
-    elif alike and free - alike:
-        notes.append(f"The result has to be shared under {_list(sorted(alike))}.")
-    return notes
-
-
-def _list(words: list[str]) -> str:
-    return ", ".join(words)
+    if len({stated for stated in licences.values()}) == 1 and None not in licences.values():
+        stated = next(iter(licences.values()))
+        if stated in table() and table()[stated].free:
+            return []  # all alike, and nothing new to do
+    return judge(licences).sentences()
