@@ -63,11 +63,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Splits:
-    """Which split of the tasks' data sets serves for what; a choice never sees `test`."""
+    """Which split of the tasks' data sets serves for what; a choice never sees `test`.
+
+    Without a `test` (null) the result is not scored in the end.
+    """
 
     train: str = "train"
     validation: str = "validation"
-    test: str = "test"
+    test: str | None = "test"
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,12 @@ def parse_splits(value: object) -> Splits:
     if value is None:
         return Splits()
     data = keys(value, "splits", ("train", "validation", "test"))
-    made = Splits(**{k: text(v, f"splits.{k}", most=64) for k, v in data.items()})
+
+    def named(key: str) -> str:
+        return text(data[key], f"splits.{key}", most=64) if data.get(key) is not None else key
+
+    unscored = "test" in data and data["test"] is None
+    made = Splits(named("train"), named("validation"), None if unscored else named("test"))
     if made.test in (made.train, made.validation):
         raise BadInput(
             f"splits.test is '{made.test}', which the recipe also learns or chooses on: the result "
