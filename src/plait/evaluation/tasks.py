@@ -67,15 +67,14 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
             column is missing, a text or label is not one, there is only one label, or it is too
             large.
     """
-    files = _files(folder, split, spec.dataset)
+    files = split_files(folder, split, spec.dataset)
     named = spec.columns
     every = (named.text, named.label, named.group, named.image, named.audio)
     columns = [column for column in every if column is not None]
     items: list[Item] = []
     for file in files:
         where = f"{file.name} of data set {spec.dataset}"
-        _check_size(file, where)
-        for number, row in enumerate(_rows(file, where, columns), start=1):
+        for number, row in enumerate(read_rows(file, where, columns), start=1):
             if len(items) >= MAX_ITEMS:
                 raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
             place = f"row {number} of {where}"
@@ -103,7 +102,12 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
     return Task(spec.name, spec.metric, tuple(items), tuple(labels))
 
 
-def _files(folder: Path, split: str, dataset: str) -> list[Path]:
+def split_files(folder: Path, split: str, dataset: str) -> list[Path]:
+    """Return the files of one split of a data set's folder.
+
+    Raises:
+        BadInput: naming the files that there could be, if there is none.
+    """
     data = folder / "data"
     for suffix in SUFFIXES:
         one = data / f"{split}.{suffix}"
@@ -125,7 +129,13 @@ def _check_size(file: Path, where: str) -> None:
         )
 
 
-def _rows(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+def read_rows(file: Path, where: str, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Read a file's rows, which must have these columns.
+
+    Raises:
+        BadInput: naming `where`, the row and the column.
+    """
+    _check_size(file, where)
     read = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}[file.suffix]
     try:
         yield from read(file, where, columns)
