@@ -34,16 +34,9 @@ def choices(stated: str) -> tuple[frozenset[str], ...]:
 
     try:
         return tuple(dict.fromkeys(_choices(_licensing().parse(text))))
-    except (
-        ExpressionError,
-        ParseError,
-        ValueError,
-        TypeError,
-        IndexError,
-        RecursionError,
-    ) as error:
-        if isinstance(error, _TooMany):
-            raise BadInput(f"'{text[:80]}' has more than {MAX_CHOICES} choices.") from None
+    except _TooMany:
+        raise BadInput(f"'{text[:80]}' has more than {MAX_CHOICES} choices.") from None
+    except (ExpressionError, ParseError, ValueError, TypeError, IndexError, RecursionError):
         raise BadInput(
             f"'{text[:80]}' is not a licence's name and not an SPDX expression like "
             "'MIT OR Apache-2.0'."

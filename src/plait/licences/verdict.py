@@ -37,7 +37,7 @@ DISCLAIMER = "This is what a table of licences says, not legal advice."
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a verdict is not better: the outcome it leads to, the licences it is about, a sentence."""
+    """Why a verdict is not better: the outcome that it leads to, which licences, a sentence."""
 
     outcome: Outcome
     licences: tuple[str, ...]

@@ -29,8 +29,8 @@ def licence_of(folder: Path) -> str | None:
 
 def licence_notes(licences: Mapping[str, str | None]) -> list[str]:
     """Return what to know of the licences together; nothing here is legal advice."""
-    if len({stated for stated in licences.values()}) == 1 and None not in licences.values():
-        stated = next(iter(licences.values()))
-        if stated in table() and table()[stated].free:
-            return []  # all alike, and nothing new to do
+    different = set(licences.values())
+    terms = table().get(different.pop() or "") if len(different) == 1 else None
+    if terms is not None and terms.free:
+        return []  # all alike, and nothing new to do
     return judge(licences).sentences()

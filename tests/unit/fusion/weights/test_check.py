@@ -94,10 +94,10 @@ def test_vocabularies_that_differ(family: Family) -> None:
 @pytest.mark.parametrize(
     ("licences", "says"),
     [
-        (("mit", None), "No licence is stated"),
-        (("mit", "gpl-3.0"), "has to be shared under gpl-3.0"),
-        (("gpl-3.0", "cc-by-sa-4.0"), "choose one of them"),
-        (("mit", "cc-by-nc-4.0"), "no commercial use"),
+        (("mit", None), "states no licence"),
+        (("mit", "gpl-3.0"), "Share the result under GNU GPL 3"),
+        (("gpl-2.0", "cc-by-sa-4.0"), "do not go together"),
+        (("mit", "cc-by-nc-4.0"), "not for commercial use"),
         (("mit", "cc-by-nd-4.0"), "does not allow changed versions"),
     ],
 )
