@@ -101,31 +101,7 @@ class TextClassifier:
             BadInput: if a name is missing, unknown or given twice, or a shape differs; the model
                 may then hold some of the new weights and must not be used.
         """
-        import torch
-
-        wanted = self._model.state_dict()
-        tied = _tied_names(self._model)
-        seen: set[str] = set()
-        with torch.no_grad():
-            for stored, array in tensors:
-                name = _module_name(stored, wanted)
-                if name not in wanted or name in seen:
-                    why = "was given twice" if name in seen else "is not a weight of this model"
-                    raise BadInput(f"Tensor '{name}' {why}.")
-                target = wanted[name]
-                if tuple(array.shape) != tuple(target.shape):
-                    raise BadInput(
-                        f"Tensor '{name}' has shape {list(array.shape)} but the model needs "
-                        f"{list(target.shape)}."
-                    )
-                if not array.flags.writeable:
-                    array = array.copy()
-                target.copy_(torch.from_numpy(array))
-                seen.add(name)
-        missing = sorted(set(wanted) - seen - tied)
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise BadInput(f"Tensor '{missing[0]}'{more} of the model was not given.")
+        replace_weights(self._model, tensors)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
@@ -180,9 +156,43 @@ class OutputEnsemble:
         mean = np.zeros((len(samples), len(self.labels)))
         for number, (model, weight) in enumerate(zip(self._models, self._weights, strict=True)):
             columns = [model.labels.index(label) for label in self.labels]
-            step = _offset(progress, number * len(samples), total)
+            step = offset(progress, number * len(samples), total)
             mean += weight * model.predict(samples, step)[:, columns]
         return mean.astype(np.float32)
+
+
+def replace_weights(model: Any, tensors: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    """Replace every weight of a torch module.
+
+    Raises:
+        BadInput: if a name is missing, unknown or given twice, or a shape differs; the module may
+            then hold some of the new weights and must not be used.
+    """
+    import torch
+
+    wanted = model.state_dict()
+    tied = _tied_names(model)
+    seen: set[str] = set()
+    with torch.no_grad():
+        for stored, array in tensors:
+            name = _module_name(stored, wanted)
+            if name not in wanted or name in seen:
+                why = "was given twice" if name in seen else "is not a weight of this model"
+                raise BadInput(f"Tensor '{name}' {why}.")
+            target = wanted[name]
+            if tuple(array.shape) != tuple(target.shape):
+                raise BadInput(
+                    f"Tensor '{name}' has shape {list(array.shape)} but the model needs "
+                    f"{list(target.shape)}."
+                )
+            if not array.flags.writeable:
+                array = array.copy()
+            target.copy_(torch.from_numpy(array))
+            seen.add(name)
+    missing = sorted(set(wanted) - seen - tied)
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadInput(f"Tensor '{missing[0]}'{more} of the model was not given.")
 
 
 def text_of(sample: Sample) -> str:
@@ -216,7 +226,8 @@ def _tied_names(model: Any) -> set[str]:
     return set(tied)
 
 
-def _offset(progress: Progress | None, before: int, total: int) -> Progress | None:
+def offset(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Return what counts a part's items on from those before it."""
     if progress is None:
         return None
     return lambda done, _: progress(before + done, total)

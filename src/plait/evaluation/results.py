@@ -13,8 +13,10 @@ import numpy as np
 
 from plait.errors import BadInput
 from plait.evaluation import bootstrap, metrics
-from plait.evaluation.classifier import Predictor, Progress, TextClassifier
+from plait.evaluation.classifier import Predictor, Progress, TextClassifier, offset
+from plait.evaluation.headed import ForTasks, HeadedClassifier
 from plait.evaluation.tasks import Label, Task
+from plait.pretrained import head_names
 
 MAX_CLASSES = 10_000
 RESAMPLES = 2_000
@@ -115,22 +117,45 @@ class Evaluation:
 
 
 def evaluate(
-    model: Path | str | Predictor,
+    model: Path | str | Predictor | ForTasks,
     tasks: Sequence[Task],
     split: str = "test",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Run a model on every item of the tasks and score it.
 
-    ``model`` is a model's folder or something that predicts; ``split`` says in the result which
-    split the tasks were loaded from.
+    ``model`` is a model's folder or something that predicts; with heads for several tasks, each
+    task is judged with its own. ``split`` says in the result which split the tasks were loaded
+    from.
 
     Raises:
         BadInput: if there is no task, or a task has a label that the model lacks.
     """
     if not tasks:
         raise BadInput("There is no task to evaluate on; name at least one in plait.yaml.")
-    predictor = TextClassifier.load(Path(model)) if isinstance(model, str | Path) else model
+    predictor = _load(Path(model)) if isinstance(model, str | Path) else model
+    results: dict[str, TaskResult] = {}
+    if isinstance(predictor, ForTasks):
+        total, done = sum(len(task.items) for task in tasks), 0
+        for task in tasks:
+            own = predictor.for_task(task.name)
+            results |= _judge(own, [task], offset(progress, done, total))
+            done += len(task.items)
+    else:
+        results = _judge(predictor, tasks, progress)
+    return summarise(split, results)
+
+
+def _load(folder: Path) -> Predictor | ForTasks:
+    if head_names(folder):
+        return HeadedClassifier.load(folder)
+    return TextClassifier.load(folder)
+
+
+def _judge(
+    predictor: Predictor, tasks: Sequence[Task], progress: Progress | None
+) -> dict[str, TaskResult]:
+    """Score one predictor on tasks, all items in one run."""
     labels = {task.name: class_of_labels(task, predictor.labels) for task in tasks}
     samples = [item.sample for task in tasks for item in task.items]
     probabilities = predictor.predict(samples, progress)
@@ -145,7 +170,7 @@ def evaluate(
             for item, label, row in zip(task.items, true, part, strict=True)
         )
         results[task.name] = score_items(task.metric, scored, len(predictor.labels))
-    return summarise(split, results)
+    return results
 
 
 def class_of_labels(task: Task, labels: Sequence[str]) -> dict[Label, int]:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from plait.errors import BadInput
 from plait.fusion.weights.checkpoints import MAX_CONFIG, Checkpoint, read_json
 from plait.fusion.weights.numbers import NAMES
 from plait.fusion.weights.plan import Plan
 from plait.fusion.weights.templates import FILE as TEMPLATE
 from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import BINARY
+from plait.pretrained import HEAD, HEADS, head_names
 
 MAX_COMPANION = 200_000_000
 _TOKENIZER = (
@@ -38,6 +40,7 @@ _SENTENCE = (
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
+_HEAD_FILES = (HEAD, "config.json")
 _DEPTH = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 # files that repeat a vocabulary which tokenizer.json has in full
 _REPEATED = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", *BINARY)
@@ -55,6 +58,10 @@ def write_companions(
         if source.is_file() and source.stat().st_size <= MAX_COMPANION:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, folder / name)
+    for task, place in find_heads(models).items():
+        (folder / HEADS / task).mkdir(parents=True, exist_ok=True)
+        for name in _HEAD_FILES:
+            shutil.copyfile(place / name, folder / HEADS / task / name)
     _write_tokenizer(folder, plan)
     _write_template(folder, plan, models)
     config = dict(donor.config)
@@ -71,6 +78,25 @@ def write_companions(
     (folder / "config.json").write_text(
         json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8"
     )
+
+
+def find_heads(models: Mapping[str, Checkpoint]) -> dict[str, Path]:
+    """Return the folder of each task's head, of all models together (see `plait.heads`).
+
+    Raises:
+        BadInput: if two models have different heads for one task.
+    """
+    found: dict[str, Path] = {}
+    for model in models.values():
+        for task in head_names(model.folder):
+            place = model.folder / HEADS / task
+            other = found.setdefault(task, place)
+            if any((place / n).read_bytes() != (other / n).read_bytes() for n in _HEAD_FILES):
+                raise BadInput(
+                    f"{model.folder} and {other.parent.parent} have different heads for the task "
+                    f"'{task}'; name one of them otherwise, or fuse whole classifiers."
+                )
+    return found
 
 
 def _tell_format(config: dict[str, Any], plan: Plan) -> None:

@@ -21,7 +21,7 @@ from plait.fusion.places import check_out
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods
 from plait.fusion.weights.checkpoints import Checkpoint, hash_files, identity, with_statistics
-from plait.fusion.weights.companions import write_companions
+from plait.fusion.weights.companions import find_heads, write_companions
 from plait.fusion.weights.engine import Engine, Readers
 from plait.fusion.weights.numbers import STORAGE, Array, decode
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
@@ -138,6 +138,7 @@ def _fuse(parsed: FusionRecipe, resolve: Resolver | None, work: _Work) -> Fusion
         report.begin("fusing", plan.bytes)
         with Readers() as readers:
             engine = Engine(plan.method, readers, ready.keys(), report.cancelled, report.advance)
+            engine.survey(plan.jobs, threads)
             parts = [
                 (job, low, high)
                 for job in sorted(plan.jobs, key=lambda j: (-j.size, j.name))
@@ -193,6 +194,7 @@ def fused_tensors(
     jobs = [job for job in ready.plan.jobs if wanted(job.name)]
     with Readers() as readers, ThreadPoolExecutor(threads) as pool:
         engine = Engine(ready.plan.method, readers, ready.keys())
+        engine.survey(ready.plan.jobs, threads)
         queue: list[tuple[Job, _Memory, list[Future[None]]]] = []
         rest = iter(jobs)
         try:
@@ -311,6 +313,7 @@ def _prepare(
     models, vocabulary = unify(recipe, open_models(folders), donor_of(recipe))
     # what the headers can refuse is refused before any weights are read
     build_plan(recipe, models, vocabulary)
+    find_heads(models)
     if recipe.chat_template:
         chosen_template(recipe.chat_template, models)
     if methods.get(recipe.method).statistics:
