@@ -185,3 +185,18 @@ def test_a_head_that_does_not_fit_the_encoder_is_refused(made: Path, tmp_path: P
     with pytest.raises(BadInput, match="id2label"):
         load_classifier(broken, task="mood")
     assert logits(broken, "topic").shape == (4, 3)
+
+
+def test_statistics_of_an_encoder_have_the_names_of_its_tensors(made: Path) -> None:
+    from safetensors.torch import load_file
+
+    from plait.training.statistics import collect_statistics
+
+    out = made / "statistics.safetensors"
+    collect_statistics(made / "mood-split", TEXTS, out, kinds=("gram", "fisher"))
+    tensors = load_file(made / "mood-split" / "model.safetensors")
+    found = load_file(out)
+    names = {name.split(".", 1)[1] for name in found}
+    assert names <= set(tensors)
+    assert "fisher.pooler.dense.weight" in found
+    assert found["gram.encoder.layer.1.output.dense.weight"].shape == (32, 32)

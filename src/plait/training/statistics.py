@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
-from plait.pretrained import limited_threads, load_classifier, pad
+from plait.pretrained import head_names, limited_threads, load_classifier, pad
 
 KINDS = ("gram", "fisher")
 BATCH = 16
@@ -72,6 +72,14 @@ def collect_statistics(
             found |= _grams(model, tokenizer, rows, tell)
         if "fisher" in kinds:
             found |= _fisher(model, tokenizer, rows, tell)
+    if head_names(folder):
+        # the folder's tensors are the encoder's, by its own names; the heads are not fused
+        start = f"{model.base_model_prefix}."
+        found = {
+            f"{kind}.{name.removeprefix(start)}": values
+            for kind, name, values in ((*full.split(".", 1), v) for full, v in found.items())
+            if name.startswith(start)
+        }
     _write(found, out, len(rows))
     return len(found)
 
