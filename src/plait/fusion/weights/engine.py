@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -226,12 +228,37 @@ class Engine:
         self._cancelled = cancelled
         self._done = done
         self._local = threading.local()
+        self._surveyed: Any = None
         self.stopped = threading.Event()
 
     def check(self) -> None:
         """Stop here if somebody cancelled, or another thread failed."""
         if self.stopped.is_set() or (self._cancelled and self._cancelled()):
             raise Cancelled("The fusion was cancelled; nothing of it was kept.")
+
+    def survey(self, jobs: Sequence[Job], threads: int) -> None:
+        """Let the method go through all tensors, if it has to before it makes any."""
+        changing = [job for job in jobs if not job.copies and job.size]
+        if self.method.survey is None or not changing:
+            return
+
+        def each(call: Callable[[Any], Any]) -> Iterator[Any]:
+            rest = iter(changing)
+            waiting: list[Future[Any]] = []
+            while True:
+                # a few tensors ahead, as what comes of each may be large
+                for job in islice(rest, max(0, 2 * threads - len(waiting))):
+                    waiting.append(pool.submit(lambda job: call(self._sweep(job)), job))
+                if not waiting:
+                    return
+                yield waiting.pop(0).result()
+
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                self._surveyed = self.method.survey(each, changing[0].options)
+            except BaseException:
+                self.stopped.set()
+                raise
 
     def segments(self, job: Job) -> list[tuple[int, int]]:
         """Return the ranges of a tensor that different threads may make."""
@@ -253,9 +280,7 @@ class Engine:
         if job.copies:
             self._copy(job, sink, space)
             return
-        sweep = TensorSweep(
-            job, self.method, self._readers, space, self._keys, lambda _: self.check()
-        )
+        sweep = self._sweep(job)
         if self._prepares(job):
             assert self.method.prepare is not None
             sweep.state = self.method.prepare(sweep)
@@ -287,6 +312,13 @@ class Engine:
             and job.size > 0
             and method.needs_prepare(job.settings, job.options)
         )
+
+    def _sweep(self, job: Job) -> TensorSweep:
+        found = TensorSweep(
+            job, self.method, self._readers, self._space(), self._keys, lambda _: self.check()
+        )
+        found.state = self._surveyed
+        return found
 
     def _space(self) -> Workspace:
         space = getattr(self._local, "space", None)

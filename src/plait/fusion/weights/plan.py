@@ -96,7 +96,7 @@ def build_plan(
     check_alike(models)
     made, layers = arrange(recipe, models)
     jobs = [_job(tensor, recipe, method, models) for tensor in made]
-    if method.statistics and not any(any(j.statistics) for j in jobs):
+    if method.statistics and not method.learns and not any(any(j.statistics) for j in jobs):
         raise BadInput(
             f"The method '{method.name}' needs statistics of the models' data: no model has "
             f"{STATISTICS} with '{method.statistics}' in it."
@@ -244,6 +244,13 @@ def _value(parameter: Parameter, tensor: Made, source: Source | None, method: Me
 
 def _checked(parameter: Parameter, found: Scalar) -> Value:
     key, low, high = parameter.name, parameter.low, parameter.high
+    if parameter.words:
+        if found in parameter.words:
+            return str(found)
+        raise BadInput(
+            f"'{key}' must be one of {', '.join(parameter.words)}, not '{found!s:.60}'"
+            f"{hint(str(found), parameter.words)}"
+        )
     if parameter.is_flag:
         if isinstance(found, bool) or found in (0, 1):
             return bool(found)

@@ -16,7 +16,7 @@ Value = float | bool | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a method: its kind, default (None: must be given) and bounds."""
+    """A parameter of a method: its kind, default (None: must be given), bounds or known words."""
 
     name: str
     default: Value | None
@@ -24,6 +24,7 @@ class Parameter:
     per_model: bool = False
     low: float | None = None
     high: float | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def is_flag(self) -> bool:
@@ -78,8 +79,12 @@ class Block:
 
 
 class Sweep(Protocol):
-    """A tensor that can be gone through more than once, block by block."""
+    """A tensor that can be gone through more than once, block by block.
 
+    `state` is what the method's `survey` returned.
+    """
+
+    state: Any
     total: int
     shape: tuple[int, ...]
     settings: Sequence[Mapping[str, Value]]
@@ -95,6 +100,10 @@ class Sweep(Protocol):
         ...
 
 
+Each = Callable[[Callable[[Sweep], Any]], Iterator[Any]]
+"""Call a function with every tensor's sweep, on several threads; yield what it gives, in order."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A way of fusing.
@@ -107,6 +116,10 @@ class Method:
     that are interpolated, used if it is given, or only a donor of configuration. `random` methods
     draw by the content of their models, which are hashed first. Of several `dialects` the first is
     the default. `statistics` names what is read beside each model's weights.
+    `survey(each, options)` may go through all tensors before any is made (a threshold for the whole
+    model); what it returns is the blocks' `state`, unless `prepare`, which sees it as the sweep's,
+    returns another. `learns` names what a method learns from texts of the recipe's tasks first: see
+    `plait.fusion.weights.learning`.
     """
 
     name: str
@@ -126,6 +139,8 @@ class Method:
     random: bool = False
     dialects: tuple[str, ...] = ("mergekit",)
     statistics: str | None = None
+    survey: Callable[[Each, Mapping[str, Value]], Any] | None = None
+    learns: Literal["gram", "weight"] | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the description of a parameter, or None."""

@@ -67,26 +67,39 @@ def add_changes(block: Block, out: Array, thin: Thin = keep_all) -> None:
     put_on_base(block, out)
 
 
-def elect_changes(block: Block, out: Array, thin: Thin = keep_all) -> None:
-    """Elect each element's sign; put the weighted sum of the changes that have it on the base."""
+def elect_changes(
+    block: Block, out: Array, thin: Thin = keep_all, unweighed: Sequence[str] = ("peft",)
+) -> None:
+    """Elect each element's sign; put the weighted sum of the changes that have it on the base.
+
+    In the `unweighed` dialects signs are elected before models are weighed, and the sum is divided
+    by how many agree.
+    """
     weights = block.weights()
     if unchanged(block, range(len(weights))):
         keep_base(block, out)
         return
     out[:] = 0
-    # PEFT elects before models are weighed, and divides by how many agree
-    peft = block.options.get("dialect") == "peft"
+    dialect = block.options.get("dialect")
+    first = dialect in unweighed
     for place, weight in enumerate(weights):
         values = change(block, place)
         thin(block, place, values)
-        if peft:
+        if first:
             np.add(out, values, out=out)
             continue
         np.multiply(values, weight, out=values)
         block.round(values)
         np.add(out, values, out=out)
-    if peft:
-        add_agreeing(block, out, [1.0] * len(weights), divide=True, factors=weights)
+    if first:
+        add_agreeing(
+            block,
+            out,
+            [1.0] * len(weights),
+            divide=dialect == "peft" or bool(block.options["normalize"]),
+            factors=weights,
+            undecided=block.state.undecided if dialect == "paper" and block.state else 1.0,
+        )
     else:
         add_agreeing(block, out, weights, divide=bool(block.options["normalize"]))
     put_on_base(block, out)
@@ -99,16 +112,18 @@ def add_agreeing(
     *,
     divide: bool,
     factors: Sequence[float] | None = None,
+    undecided: float = 1.0,
 ) -> None:
     """Turn `out`, in which signs are elected, into the sum of what agrees with its sign.
 
     The models' arrays hold what is added (it is overwritten); with `divide` the sum is divided by
     the `shares` of the models that agree, or by one where none does. `factors` are put on what
-    agrees.
+    agrees. `undecided` is the sign of elements whose sum is 0.
     """
     sign, divisor, part = (block.scratch(n) for n in ("sign", "divisor", "part"))
     # +1 where the models' sum is zero or more, else -1; a change agrees if times this it is > 0
-    np.greater_equal(out, 0, out=sign, casting="unsafe")
+    at_least = np.greater_equal if undecided > 0 else np.greater
+    at_least(out, 0, out=sign, casting="unsafe")
     np.multiply(sign, 2, out=sign)
     np.subtract(sign, 1, out=sign)
     out[:] = 0

@@ -20,17 +20,20 @@ from plait.fusion.weights.methods.base import (
 from plait.fusion.weights.methods.changes import add_changes, elect_changes
 from plait.fusion.weights.methods.sparsify import (
     check_chances,
+    check_paper,
     density_and_rescale,
     find_bands,
     find_random_scales,
     find_ranked_scales,
     find_trims,
+    find_whole_trims,
     keep_at_random,
     keep_band,
     keep_by_rank,
     row_length,
     some_density,
     thinned,
+    trims_each_tensor,
 )
 from plait.fusion.weights.numbers import Array
 
@@ -54,7 +57,7 @@ def task_arithmetic(block: Block, out: Array) -> None:
 
 def ties(block: Block, out: Array) -> None:
     """Trim small changes, elect each element's sign, add what agrees (Yadav et al. 2023)."""
-    elect_changes(block, out, thinned(keep_band))
+    elect_changes(block, out, thinned(keep_band), unweighed=("peft", "paper"))
 
 
 def dare_linear(block: Block, out: Array) -> None:
@@ -102,8 +105,10 @@ TIES = Method(
     parameters=(WEIGHT, DENSITY, normalize(True), rescale(False), LAMBDA),
     combine=ties,
     prepare=find_trims,
-    needs_prepare=some_density,
-    dialects=("mergekit", "peft"),
+    needs_prepare=trims_each_tensor,
+    survey=find_whole_trims,
+    check=check_paper,
+    dialects=("mergekit", "peft", "paper"),
     base="required",
 )
 DARE_LINEAR = Method(

@@ -8,6 +8,7 @@ be scaled so that the sum of the absolute changes is what it was (`rescale`).
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,9 +16,14 @@ from hashlib import blake2b
 import numpy as np
 
 from plait.errors import BadInput
-from plait.fusion.weights.methods.base import Block, Sweep, Value
+from plait.fusion.weights.methods.base import Block, Each, Sweep, Value
 from plait.fusion.weights.methods.changes import Thin, change, change_sizes, unchanged
-from plait.fusion.weights.methods.thresholds import Cut, end_of_equals, find_cuts
+from plait.fusion.weights.methods.thresholds import (
+    Cut,
+    end_of_equals,
+    find_cuts,
+    find_whole_cuts,
+)
 from plait.fusion.weights.numbers import Array
 
 Keep = Callable[[Block, int, Array], Array | None]
@@ -50,6 +56,8 @@ class Thinning:
     bands: Sequence[Band | None] = ()
     scales: Sequence[float] = ()
     masks: dict[tuple[int, int], Array] = field(default_factory=dict)
+    undecided: float = 1.0
+    """The sign of elements whose changes add up to nothing."""
 
 
 def thinned(keep: Keep) -> Thin:
@@ -166,6 +174,37 @@ def find_trims(sweep: Sweep) -> Thinning:
     return _find_bands(sweep, [(0, count) for count in keep], [share >= 1 for share in shares])
 
 
+def find_whole_trims(each: Each, options: Mapping[str, Value]) -> Thinning | None:
+    """Find what the `density` largest changes of each *whole model* are, as TIES' authors do.
+
+    Where trimmed changes cancel out exactly, the sign is that of most elements of the model.
+    """
+    if options["dialect"] != "paper":
+        return None
+    densities = next(each(lambda sweep: [float(own["density"]) for own in sweep.settings]))
+    found: list[Band | None] = [NOTHING if density <= 0 else None for density in densities]
+    for place, least in find_whole_cuts(each, densities, change_sizes).items():
+        found[place] = Band(Trim(least, sys.maxsize))
+    thinning = Thinning(found)
+    thin = thinned(keep_band)
+
+    def signs(sweep: Sweep) -> int:
+        total = 0
+        for block in sweep.blocks():
+            block.state = thinning
+            summed = block.scratch("summed")
+            summed[:] = 0
+            for place in range(len(block.models)):
+                values = change(block, place)
+                thin(block, place, values)
+                np.add(summed, values, out=summed)
+            total += int(np.count_nonzero(summed > 0)) - int(np.count_nonzero(summed < 0))
+        return total
+
+    thinning.undecided = 1.0 if sum(each(signs)) > 0 else -1.0
+    return thinning
+
+
 def find_bands(sweep: Sweep) -> Thinning:
     """Find, for each model, which changes are neither its `gamma` largest nor too small.
 
@@ -251,6 +290,19 @@ def _matched(sweep: Sweep, keep: Keep, found: Thinning) -> Thinning:
 def some_density(settings: Sequence[Mapping[str, Value]], options: Mapping[str, Value]) -> bool:
     """Tell whether any model's changes are thinned out."""
     return any(float(s["density"]) < 1 for s in settings)
+
+
+def trims_each_tensor(
+    settings: Sequence[Mapping[str, Value]], options: Mapping[str, Value]
+) -> bool:
+    """Tell whether changes are thinned out tensor by tensor, not over the whole model."""
+    return options["dialect"] != "paper" and some_density(settings, options)
+
+
+def check_paper(settings: Sequence[Mapping[str, Value]], options: Mapping[str, Value]) -> None:
+    """Refuse what the paper's TIES does not have."""
+    if options["dialect"] == "paper" and options["rescale"]:
+        raise BadInput("'rescale' does not go with 'dialect: paper', which trims whole models.")
 
 
 def density_and_rescale(

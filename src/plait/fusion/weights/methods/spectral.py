@@ -121,24 +121,24 @@ def knots_ties(
 ) -> Array:
     """Write the changes in one basis of outputs, and merge their coordinates there as TIES does.
 
-    The changes side by side have one set of left singular vectors; what belongs to each model on
-    the right is trimmed, signs are elected, and what agrees is averaged.
+    The changes side by side have one set of left singular vectors. Each model's coordinates there
+    (singular values times its part of the right singular vectors) are trimmed, signs are elected,
+    and what agrees is averaged.
     """
     rows = changes[0].shape[0]
     beside = np.concatenate(list(changes), 1).astype(np.float64)
     sizes, left = np.linalg.eigh(beside @ beside.T)
-    kept = sizes > max(float(sizes[-1]), 0.0) * 1e-10 * rows
-    left, sizes = left[:, kept], np.sqrt(sizes[kept])
+    left = left[:, sizes > max(float(sizes[-1]), 0.0) * 1e-10 * rows]
     parts = []
     for values, settings in zip(changes, own, strict=True):
-        right = (left.T @ values) / sizes[:, None]
-        count = max(1, int(float(settings["density"]) * right.size))
-        least = np.partition(np.abs(right), right.size - count, None)[right.size - count]
-        parts.append(np.where(np.abs(right) >= least, right, 0.0))
+        part = left.T @ values
+        count = max(1, int(float(settings["density"]) * part.size))
+        least = np.partition(np.abs(part), part.size - count, None)[part.size - count]
+        parts.append(np.where(np.abs(part) >= least, part, 0.0))
     sign = np.where(np.add.reduce(parts) >= 0, 1.0, -1.0)
     agree = [np.where(p * sign > 0, p, 0.0) for p in parts]
     number = np.maximum(np.add.reduce([a != 0 for a in agree], dtype=np.int64), 1)
-    return np.asarray((left * sizes) @ (np.add.reduce(agree) / number))
+    return np.asarray(left @ (np.add.reduce(agree) / number))
 
 
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:

@@ -3,12 +3,38 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
-from plait.fusion.weights.methods.base import Block, Method, Parameter
+from plait.fusion.weights.methods.base import Block, Each, Method, Parameter, Sweep, Value
 from plait.fusion.weights.numbers import Array
 
 WEIGHT = Parameter("weight", 1.0, "factor on this model's statistics", True, low=0.0, high=1e6)
+
+
+def find_norms(each: Each, options: Mapping[str, Value]) -> list[float] | None:
+    """Return the length of each model's information, over all tensors that every model tells of.
+
+    Which of *its* weights matter tells a model from another; how large its gradients are altogether
+    (less, the longer it was trained) is taken out, as FusionBench and MergeLM do by default.
+    """
+    if not options["normalize"]:
+        return None
+
+    def squares(sweep: Sweep) -> list[float]:
+        total = [0.0] * len(sweep.settings)
+        for block in sweep.blocks():
+            if any(known is None for known in block.statistics):
+                return total
+            for place, known in enumerate(block.statistics):
+                assert known is not None
+                total[place] += float(np.add.reduce(np.square(known, dtype=np.float64)))
+        return total
+
+    found = [math.sqrt(math.fsum(sums)) for sums in zip(*each(squares), strict=True)]
+    return [norm or 1.0 for norm in found]
 
 
 def fisher(block: Block, out: Array) -> None:
@@ -22,10 +48,13 @@ def fisher(block: Block, out: Array) -> None:
     total[:] = 0
     given = [s for s in block.statistics if s is not None]
     whole = len(given) == count
-    for values, known, weight in zip(block.models, block.statistics, block.weights(), strict=True):
+    norms = block.state or [1.0] * count
+    parts = zip(block.models, block.statistics, block.weights(), norms, strict=True)
+    for values, known, weight, norm in parts:
         share = np.full_like(out, weight)
         if whole and known is not None:
-            np.maximum(known, float(block.options["floor"]), out=share)
+            np.divide(known, norm, out=share)
+            np.maximum(share, float(block.options["floor"]), out=share)
             np.multiply(share, weight, out=share)
         np.add(total, share, out=total)
         np.multiply(values, share, out=share)
@@ -71,9 +100,11 @@ FISHER = Method(
     paper="Matena and Raffel 2022, Merging models with Fisher-weighted averaging, arXiv:2111.09832",
     parameters=(
         WEIGHT,
+        Parameter("normalize", True, "divide each model's information by its length"),
         Parameter("floor", 1e-12, "information is at least this", low=0.0, high=1.0),
     ),
     combine=fisher,
+    survey=find_norms,
     statistics="fisher",
     dialects=("paper",),
 )

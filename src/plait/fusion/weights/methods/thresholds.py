@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from plait.fusion.weights.methods.base import Block, Sweep
+from plait.fusion.weights.methods.base import Block, Each, Sweep
 from plait.fusion.weights.numbers import Array
 
 SMALL = 16_384  # elements; smaller than the engine's blocks
@@ -47,6 +48,43 @@ def find_cuts(
     seen = None if joint else places
     find = _by_partition if sweep.total <= SMALL else _by_digits
     return find(sweep, score, {place: sorted(set(ranks[place])) for place in places}, seen)
+
+
+def find_whole_cuts(each: Each, densities: Sequence[float], score: Score) -> dict[int, float]:
+    """Return, for each place, the score that the largest of *all tensors together* reach.
+
+    Of n scores those from the (floor(density n) + 1)-th largest on are meant, as the authors of
+    TIES have it. Places of density 0 or 1 are left out. Scores are compared as float32.
+    """
+    places = [place for place, density in enumerate(densities) if 0 < density < 1]
+
+    def single(block: Block, at: int) -> Array | None:
+        scores = score(block, at)
+        return scores if scores is None else scores.astype(np.float32, copy=False)
+
+    prefix = dict.fromkeys(places, 0)
+    wanted: dict[int, int] = {}
+    for shift in (16, 0) if places else ():
+        first = shift == 16
+        asked = {place: [prefix[place]] for place in places}
+        total = {place: np.zeros(65536, np.int64) for place in places}
+
+        def count(
+            sweep: Sweep, asked: Any = asked, shift: int = shift, first: bool = first
+        ) -> dict[tuple[int, int], Array]:
+            return _count_digits(sweep, single, asked, shift, places, first=first)
+
+        for counts in each(count):
+            for place in places:
+                total[place] += counts[place, prefix[place]]
+        for place in places:
+            from_top = np.cumsum(total[place][::-1])
+            if first:
+                wanted[place] = int(densities[place] * int(from_top[-1])) + 1
+            back = int(np.searchsorted(from_top, wanted[place]))
+            wanted[place] -= int(from_top[back - 1]) if back else 0
+            prefix[place] = prefix[place] << 16 | 65535 - back
+    return {p: float(np.array([bits], np.uint32).view(np.float32)[0]) for p, bits in prefix.items()}
 
 
 def end_of_equals(sweep: Sweep, score: Score, place: int, cut: Cut, *, joint: bool = False) -> int:
