@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plait.errors import BadInput, MissingExtra
+from plait.errors import BadInput, MissingExtra, PlaitError
+from plait.modeling import ARCHITECTURES, register
 
 VOCABULARIES = (
     "tokenizer.json",
@@ -22,6 +23,7 @@ VOCABULARIES = (
 )
 MAX_CLAIM = 100_000_000
 MAX_CONFIG_BYTES = 16_000_000
+MAX_PIXELS = 50_000_000
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 HEADS = "heads"
@@ -217,6 +219,115 @@ def _put_head(model: Any, place: Path, weights: Mapping[str, Any], *, assign: bo
     model.load_state_dict({n: t.float() for n, t in weights.items()}, strict=False, assign=assign)
 
 
+def load_image_classifier(folder: Path) -> tuple[Any, Any]:
+    """Load an image classification model and its image processor from a folder, in float32.
+
+    Raises:
+        BadInput: naming the folder and what it lacks.
+        MissingExtra: if torch, transformers or pillow is not installed.
+    """
+    torch, transformers = _libraries()
+    folder = Path(folder)
+    config = read_config(folder)
+    _check_weights(folder, config)
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with _quiet(transformers):
+        try:
+            model, loading = transformers.AutoModelForImageClassification.from_pretrained(
+                str(folder),
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
+            processor = transformers.AutoImageProcessor.from_pretrained(str(folder), **options)
+        except Exception as error:  # transformers raises some twenty kinds for a bad folder
+            told = " ".join(str(error).split())[:300]
+            raise BadInput(
+                f"{folder.name} cannot be loaded as an image classifier: {told}"
+            ) from error
+    _refuse_gaps(folder, loading)
+    return model, processor
+
+
+def load_own(folder: Path) -> tuple[Any, Any]:
+    """Load a model of Plait's own architectures and its processor, in float32.
+
+    Our installed classes read it; the code that lies in the folder for others is not run.
+
+    Raises:
+        BadInput: naming the folder and what it lacks.
+        MissingExtra: if a package is not installed.
+    """
+    torch, transformers = _libraries()
+    folder = Path(folder)
+    config = read_config(folder)
+    if config["model_type"] not in ARCHITECTURES:
+        raise BadInput(f"{folder.name} is not of an architecture of Plait's own.")
+    _check_weights(folder, config)
+    register()
+    _, model_class, processor_class = ARCHITECTURES[config["model_type"]].classes()
+    with _quiet(transformers), torch.random.fork_rng(devices=[]):
+        try:
+            model, loading = model_class.from_pretrained(
+                str(folder),
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                local_files_only=True,
+            )
+            processor = processor_class.from_pretrained(str(folder), local_files_only=True)
+        except PlaitError:
+            raise
+        except Exception as error:  # as above
+            told = " ".join(str(error).split())[:300]
+            raise BadInput(f"{folder.name} cannot be loaded: {told}") from error
+    _refuse_gaps(folder, loading)
+    return model, processor
+
+
+def open_image(file: Path) -> Any:
+    """Return a picture's pixels, in red, green and blue.
+
+    Raises:
+        BadInput: if the file is no picture, or one of too many pixels.
+        MissingExtra: if pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtra("pillow", "train") from None
+    try:
+        with Image.open(file) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise BadInput(f"{file.name} has more than {MAX_PIXELS:,} pixels.")
+            return (
+                picture.convert("RGBA").convert("RGB")
+                if picture.mode == "P"
+                else picture.convert("RGB")
+            )
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{file.name} is not a picture that can be read: {error}.") from None
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "train") from None
+    transformers.utils.logging.disable_progress_bar()
+    return torch, transformers
+
+
+def _refuse_gaps(folder: Path, loading: Mapping[str, Any]) -> None:
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise BadInput(f"{folder.name} lacks weights that its config.json asks for ({missing[0]}).")
+    if loading.get("mismatched_keys"):
+        raise BadInput(f"{folder.name} has weights whose shape contradicts its config.json.")
+
+
 def pad(tokenizer: Any, rows: list[list[int]]) -> dict[str, Any]:
     """Return the token ids of a batch as one tensor [rows, longest], with its mask."""
     import torch
@@ -245,7 +356,14 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_folder(folder: Path) -> None:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a model folder's config.json.
+
+    Raises:
+        BadInput: if there is none, it has no `model_type`, or it asks for code of the folder's own:
+            that is never run; models of Plait's own architectures, which carry their code for
+            others, are loaded with the classes that are installed.
+    """
     if not folder.is_dir():
         raise BadInput(f"There is no model folder {folder}.")
     config = folder / "config.json"
@@ -259,16 +377,30 @@ def _check_folder(folder: Path) -> None:
         raise BadInput(f"{folder.name} is not a model: it has no config.json.") from None
     except (OSError, ValueError, RecursionError):
         raise BadInput(f"{folder.name} has a config.json that is not JSON.") from None
-    if not isinstance(content, dict) or "model_type" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("model_type"), str):
         raise BadInput(f"{folder.name} has a config.json without 'model_type'.")
-    if "auto_map" in content:
+    if "auto_map" in content and content["model_type"] not in ARCHITECTURES:
         raise BadInput(
             f"{folder.name} wants to run code of its own ('auto_map' in config.json), which "
             "is never done; use an architecture that transformers has."
         )
+    return content
+
+
+def _check_folder(folder: Path) -> None:
+    content = read_config(folder)
+    if content["model_type"] in ARCHITECTURES:
+        raise BadInput(
+            f"{folder.name} is no single text classifier but a model of several parts "
+            f"({content['model_type']}), which only predicts."
+        )
     if not any(True for pattern in VOCABULARIES for _ in folder.glob(pattern)):
         # without one transformers would make up an empty tokenizer and every word be unknown
         raise BadInput(f"{folder.name} has no tokenizer: it needs tokenizer.json.")
+    _check_weights(folder, content)
+
+
+def _check_weights(folder: Path, config: Mapping[str, Any]) -> None:
     if not any(folder.glob("*.safetensors")):
         pickles = [file.name for pattern in PICKLES for file in folder.glob(pattern)]
         if pickles:
@@ -277,7 +409,7 @@ def _check_folder(folder: Path) -> None:
                 "loaded; save it with safe_serialization=True."
             )
         raise BadInput(f"{folder.name} has no weights: it needs model.safetensors.")
-    _check_claims(folder, content)
+    _check_claims(folder, config)
 
 
 def _check_claims(folder: Path, config: Mapping[str, Any]) -> None:

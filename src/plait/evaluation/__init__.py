@@ -9,6 +9,7 @@ from __future__ import annotations
 from plait.evaluation.classifier import OutputEnsemble, Predictor, Remembered, TextClassifier
 from plait.evaluation.comparison import Comparison, Difference, compare
 from plait.evaluation.folders import evaluate_folder
+from plait.evaluation.predictors import ImageClassifier, OwnModel, load_predictor
 from plait.evaluation.results import Evaluation, ItemScore, TaskResult, evaluate
 from plait.evaluation.tasks import Item, Task, load_task
 from plait.evaluation.verdicts import Judgement, TaskJudgement, Verdict, judge
@@ -17,10 +18,12 @@ __all__ = [
     "Comparison",
     "Difference",
     "Evaluation",
+    "ImageClassifier",
     "Item",
     "ItemScore",
     "Judgement",
     "OutputEnsemble",
+    "OwnModel",
     "Predictor",
     "Remembered",
     "Task",
@@ -32,5 +35,6 @@ __all__ = [
     "evaluate",
     "evaluate_folder",
     "judge",
+    "load_predictor",
     "load_task",
 ]

@@ -36,6 +36,8 @@ class Predictor(Protocol):
 class TextClassifier:
     """A sequence classification model with its tokenizer, on the CPU, for prediction only."""
 
+    modalities = frozenset({"text"})
+
     def __init__(
         self,
         model: Any,
@@ -49,9 +51,7 @@ class TextClassifier:
         self._threads = threads
         config = model.config
         self.max_length = min(max_length, getattr(config, "max_position_embeddings", max_length))
-        self.labels: tuple[str, ...] = tuple(
-            str(config.id2label[i]) for i in range(config.num_labels)
-        )
+        self.labels: tuple[str, ...] = labels_of(config)
 
     @classmethod
     def load(
@@ -74,6 +74,12 @@ class TextClassifier:
         Raises:
             BadInput: if the model gives something that is not a number.
         """
+        return np.exp(self.log_probabilities(samples, progress))
+
+    def log_probabilities(
+        self, samples: Sequence[Sample], progress: Progress | None = None
+    ) -> Probabilities:
+        """Return the logarithms of probabilities [samples, classes]; raises as `predict`."""
         import torch
 
         encoded = self._encode([text_of(sample) for sample in samples])
@@ -84,15 +90,11 @@ class TextClassifier:
             for start in range(0, len(order), BATCH):
                 chosen = order[start : start + BATCH]
                 batch = pad(self._tokenizer, [encoded[i] for i in chosen])
-                out[chosen] = torch.softmax(self._model(**batch).logits.float(), dim=-1).numpy()
+                logits = self._model(**batch).logits
+                out[chosen] = torch.log_softmax(logits.float(), dim=-1).numpy()
                 if progress is not None:
                     progress(min(start + BATCH, len(order)), len(order))
-        if not np.isfinite(out).all():
-            raise BadInput(
-                "The model's output has values that are not numbers (NaN); its weights are damaged "
-                "or overflow."
-            )
-        return out
+        return refuse_nan(out)
 
     def load_tensors(self, tensors: Iterable[tuple[str, NDArray[Any]]]) -> None:
         """Replace every weight, for judging a candidate without writing it to disk.
@@ -193,6 +195,25 @@ def replace_weights(model: Any, tensors: Iterable[tuple[str, NDArray[Any]]]) -> 
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise BadInput(f"Tensor '{missing[0]}'{more} of the model was not given.")
+
+
+def labels_of(config: Any) -> tuple[str, ...]:
+    """Return the names of a model's classes, in order, from its configuration."""
+    return tuple(str(config.id2label[i]) for i in range(config.num_labels))
+
+
+def refuse_nan(out: Probabilities) -> Probabilities:
+    """Return a model's output.
+
+    Raises:
+        BadInput: if it has values that are not numbers.
+    """
+    if not np.isfinite(out).all():
+        raise BadInput(
+            "The model's output has values that are not numbers (NaN); its weights are damaged "
+            "or overflow."
+        )
+    return out
 
 
 def text_of(sample: Sample) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 
 from plait.errors import BadInput
 from plait.evaluation import bootstrap, metrics
-from plait.evaluation.classifier import Predictor, Progress, TextClassifier, offset
-from plait.evaluation.headed import ForTasks, HeadedClassifier
+from plait.evaluation.classifier import Predictor, Progress, offset
+from plait.evaluation.headed import ForTasks
+from plait.evaluation.predictors import load_predictor
 from plait.evaluation.tasks import Label, Task
-from plait.pretrained import head_names
 
 MAX_CLASSES = 10_000
 RESAMPLES = 2_000
@@ -133,7 +133,7 @@ def evaluate(
     """
     if not tasks:
         raise BadInput("There is no task to evaluate on; name at least one in plait.yaml.")
-    predictor = _load(Path(model)) if isinstance(model, str | Path) else model
+    predictor = load_predictor(model) if isinstance(model, str | Path) else model
     results: dict[str, TaskResult] = {}
     if isinstance(predictor, ForTasks):
         total, done = sum(len(task.items) for task in tasks), 0
@@ -144,12 +144,6 @@ def evaluate(
     else:
         results = _judge(predictor, tasks, progress)
     return summarise(split, results)
-
-
-def _load(folder: Path) -> Predictor | ForTasks:
-    if head_names(folder):
-        return HeadedClassifier.load(folder)
-    return TextClassifier.load(folder)
 
 
 def _judge(
