@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a recipe of distillation: teachers asked once, a student taught, written and judged."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import BadInput
+from plait.fusion.datasets import lacking_split, model_folder
+from plait.fusion.distillation.card import write_card
+from plait.fusion.distillation.lessons import gather
+from plait.fusion.distillation.options import Settings, parse
+from plait.fusion.distillation.school import School
+from plait.fusion.distillation.student import open_student
+from plait.fusion.distillation.teachers import (
+    Teacher,
+    check_owners,
+    find_teachers,
+    several_heads,
+)
+from plait.fusion.places import check_out, hash_folder, new_folder, write_report
+from plait.fusion.results import FusionResult
+from plait.fusion.software import software
+from plait.fusion.weights.check import CheckReport
+from plait.fusion.weights.opening import Resolver
+from plait.recipes.levels import LevelRecipe
+
+if TYPE_CHECKING:
+    from plait.fusion.levels import Work
+
+
+def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionResult:
+    """Teach a student what a recipe's teachers answer, and write it to the new folder `out`.
+
+    Raises:
+        BadInput: naming what is wrong with the recipe, a model or the data.
+        Cancelled: if `work.cancelled` says so; nothing is left behind.
+        MissingExtra: if torch or transformers is not installed.
+    """
+    started, cpu_started = time.monotonic(), time.process_time()
+    recipe, settings = parse(data, folder)
+    check_out(out, work.overwrite)
+    teachers = find_teachers(recipe, settings, work.resolve)
+    tasks = [spec.name for spec in recipe.tasks]
+    several = several_heads(teachers)
+    if several or settings.teacher_weights == "task":
+        check_owners(teachers, tasks, several)
+    with new_folder(out, overwrite=work.overwrite) as place:
+        with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".student-") as made:
+            origin = _origin(settings, recipe, teachers, Path(made), work)
+            student = open_student(
+                origin,
+                teachers,
+                tasks,
+                several=several,
+                max_length=settings.max_length,
+                seed=recipe.seed,
+            )
+        school = School(recipe, settings, teachers, student, several, work)
+        course = school.teach()
+        student.save(place)
+        results = school.results(course)
+        write_card(place, recipe, settings, results)
+        outputs = hash_folder(place)
+        inputs = {teacher.name: hash_folder(teacher.folder) for teacher in teachers}
+        write_report(
+            place,
+            {
+                "schema": 1,
+                "recipe": dict(data),
+                "inputs": inputs,
+                "outputs": outputs,
+                "software": software("torch", "transformers", "numpy"),
+                "results": results,
+            },
+        )
+        size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return FusionResult(
+        out,
+        inputs,
+        outputs,
+        time.monotonic() - started,
+        time.process_time() - cpu_started,
+        size,
+        report={"results": results},
+    )
+
+
+def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
+    """Say whether a recipe's teachers can teach its student, before any model is run.
+
+    Raises:
+        BadInput: if the recipe cannot be read or a model not be found.
+    """
+    recipe, settings = parse(data, folder)
+    report = CheckReport(recipe.method)
+    try:
+        teachers = find_teachers(recipe, settings, resolve)
+        several = several_heads(teachers)
+        if several or settings.teacher_weights == "task":
+            check_owners(teachers, [spec.name for spec in recipe.tasks], several)
+        if isinstance(settings.student, str) and not _member(settings, teachers):
+            model_folder(settings.student, recipe.folder, resolve)
+        gather(recipe, settings, None if several else "")
+    except BadInput as error:
+        report.problems.append(error.message)
+        return report
+    if lacking_split(recipe.tasks, recipe.folder, recipe.splits.validation):
+        report.notes.append(
+            f"There is no labelled split '{recipe.splits.validation}' for every task: texts are "
+            "held out to see when to stop."
+        )
+    return report
+
+
+def _member(settings: Settings, teachers: Sequence[Teacher]) -> Teacher | None:
+    return next((t for t in teachers if t.name == settings.student), None)
+
+
+def _origin(
+    settings: Settings,
+    recipe: LevelRecipe,
+    teachers: Sequence[Teacher],
+    made: Path,
+    work: Work,
+) -> Path:
+    """Return the folder of what the student starts as: a teacher, a model, or a fresh merge."""
+    member = _member(settings, teachers)
+    if member is not None:
+        return member.folder
+    if isinstance(settings.student, str):
+        return model_folder(settings.student, recipe.folder, work.resolve)
+    from plait.fusion.levels import fuse
+
+    def resolve(reference: str) -> Path:
+        named = next((t.folder for t in teachers if t.name == reference), None)
+        return named or model_folder(reference, recipe.folder, work.resolve)
+
+    fuse(
+        dict(settings.student),
+        made / "start",
+        resolve=resolve,
+        threads=work.threads,
+        progress=work.progress,
+        cancelled=work.cancelled,
+    )
+    return made / "start"
