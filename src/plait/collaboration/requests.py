@@ -249,7 +249,7 @@ def _land_files(
     if tree is None:
         merged = merge_paths(sides, paths)
         if merged.conflicts:
-            named = ", ".join(f"'{path}'" for path in merged.conflicts[:10])
+            named = ", ".join(merged.conflicts[:10])
             raise Conflict(
                 f"Pull request {number} and main both changed {named} in ways that contradict "
                 "each other. Bring the pull request up to date with main and choose what holds."

@@ -81,6 +81,21 @@ def test_cards_that_contradict_are_a_conflict(place: Place) -> None:
         request_merge(place.hub, place.owner, place.repo, pull)
 
 
+def test_tables_merge_by_rows(place: Place) -> None:
+    rows = '{"id": 1, "text": "a"}\n'
+    place.write(AddBytes("data/train.jsonl", rows.encode()))
+    pull = place.propose(AddBytes("data/train.jsonl", (rows + '{"id": 2, "text": "b"}\n').encode()))
+    place.write(AddBytes("data/train.jsonl", (rows + '{"id": 3,  "text": "c"}\n').encode()))
+    request_merge(place.hub, place.owner, place.repo, pull)
+    assert place.read("data/train.jsonl") == (
+        rows + '{"id": 3,  "text": "c"}\n{"id": 2, "text": "b"}\n'
+    )
+    contradicting = place.propose(AddBytes("data/train.jsonl", b'{"id": 1, "text": "x"}\n'))
+    place.write(AddBytes("data/train.jsonl", b'{"id": 1, "text": "y"}\n'))
+    with pytest.raises(Conflict, match=r"train\.jsonl' \(row 1, column 'text': 'y' or 'x'\)"):
+        request_merge(place.hub, place.owner, place.repo, contradicting)
+
+
 def test_a_removed_file_goes(place: Place) -> None:
     pull = place.propose(Delete("notes.txt"))
     place.write(AddBytes("other.txt", b"x"))

@@ -11,11 +11,14 @@ from typing import Literal
 
 from plait.collaboration.merging.card import merge_cards, read_card
 from plait.collaboration.merging.text import merge_lines
+from plait.errors import PlaitError
 from plait.hub import Hub
 from plait.hub.database import Repository
 from plait.hub.git.operations import AddBytes, CopyFile, Delete, Operation
 from plait.hub.git.store import TreeEntry
 from plait.lineage import FILE as LINEAGE
+from plait.tables import RowConflict, format_of, merge_tables, read_table, write_table
+from plait.tables.reading import Format
 
 Driver = Literal["weights", "pickle", "model", "card", "hub", "text"]
 
@@ -66,6 +69,7 @@ class Merge:
 
     operations: tuple[Operation, ...]
     conflicts: tuple[str, ...]
+    """Paths in quotes, of tables with the rows that contradict."""
 
 
 class Sides:
@@ -136,10 +140,10 @@ def merge_paths(sides: Sides, paths: Sequence[str]) -> Merge:
             )
             continue
         merged = _merge_file(sides, path, fork, main, head)
-        if merged is None:
-            conflicts.append(path)
-        else:
+        if isinstance(merged, bytes):
             operations.append(AddBytes(path, merged))
+        else:
+            conflicts.append(_named(path, merged or ()))
     return Merge(tuple(operations), tuple(conflicts))
 
 
@@ -149,7 +153,7 @@ def _merge_file(
     fork: TreeEntry | None,
     main: TreeEntry | None,
     head: TreeEntry | None,
-) -> bytes | None:
+) -> bytes | tuple[RowConflict, ...] | None:
     if main is None or head is None:
         return None
     texts = []
@@ -166,10 +170,31 @@ def _merge_file(
     if path == CARD:
         card = merge_cards(*texts)
         return None if card is None else card.encode()
+    format = format_of(path)
+    if format is not None:
+        return _merge_table(path, format, *(text.encode() for text in texts))
     if fork is None:
         return None
     merged = merge_lines(*texts)
     return None if merged is None else merged.encode()
+
+
+def _merge_table(
+    path: str, format: Format, base: bytes, ours: bytes, theirs: bytes
+) -> bytes | tuple[RowConflict, ...] | None:
+    """Merge a table by rows; one that cannot be read as a table conflicts as a whole."""
+    try:
+        before, mine, other = (read_table(data, format, path) for data in (base, ours, theirs))
+        merged = merge_tables(before, mine, other)
+        return write_table(merged.table) if merged.table is not None else merged.conflicts
+    except PlaitError:
+        return None
+
+
+def _named(path: str, rows: Sequence[RowConflict]) -> str:
+    shown = "; ".join(str(row) for row in rows[:3])
+    more = f"; and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return f"'{path}' ({shown}{more})" if rows else f"'{path}'"
 
 
 def _same(one: TreeEntry | None, other: TreeEntry | None) -> bool:

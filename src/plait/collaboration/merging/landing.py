@@ -77,7 +77,7 @@ def plan_files(sides: Sides, weights: Sequence[Operation]) -> list[Operation]:
         kinds.setdefault(driver_of(path, sides.repo.type), []).append(path)
     merged = merge_paths(sides, [*kinds.get("text", []), *kinds.get("card", [])])
     if merged.conflicts:
-        named = ", ".join(f"'{path}'" for path in merged.conflicts[:10])
+        named = ", ".join(merged.conflicts[:10])
         raise Conflict(
             f"The pull request and main both changed {named} in ways that contradict each other. "
             "Bring the pull request up to date with main and choose what holds, then merge again."
