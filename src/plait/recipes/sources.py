@@ -28,6 +28,8 @@ class Source:
     model: str
     layer_range: tuple[int, int] | None = None
     parameters: Mapping[str, Setting] = field(default_factory=dict)
+    task: str | None = None
+    """The task that it was made for, by the name that the recipe's `tasks` have."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,20 @@ def _models(value: object) -> tuple[Source, ...]:
     for index, item in enumerate(_list(value, "models")):
         where = f"models[{index}]"
         entry = keys(
-            item, where, ("model", "parameters"), "; a model's own values go under 'parameters'."
+            item,
+            where,
+            ("model", "parameters", "task"),
+            "; a model's own values go under 'parameters'.",
         )
+        task = entry.get("task")
+        if task is not None and (not isinstance(task, str) or not task.strip()):
+            raise BadInput(f"'{where}.task' must be the name of one of the recipe's tasks.")
         sources.append(
             Source(
                 reference(entry.get("model"), f"{where}.model"),
                 None,
                 parse_parameters(entry.get("parameters"), f"{where}.parameters"),
+                task,
             )
         )
     return tuple(sources)
@@ -170,4 +179,6 @@ def _dump_source(source: Source) -> dict[str, Any]:
     data: dict[str, Any] = {"model": source.model}
     if source.layer_range:
         data["layer_range"] = list(source.layer_range)
+    if source.task is not None:
+        data["task"] = source.task
     return data | dump_parameters(source.parameters)

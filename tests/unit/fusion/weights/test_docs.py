@@ -38,12 +38,14 @@ def test_every_method_is_described(name: str) -> None:
         if parameter.is_flag:
             after = line.split(f"`{parameter.name}`")[1].split(")")[0]
             assert str(parameter.default).lower() in after
+        elif parameter.words:
+            assert f"`{parameter.name}` ({parameter.default})" in line
         elif parameter.default not in (None, 1e-8):
             assert re.search(
                 rf"`{parameter.name}` \({re.escape(f'{parameter.default:g}')}\)"
                 rf"|`{parameter.name}` \(1e-{str(parameter.default)[-1]}\)"
                 rf"|`{parameter.name}` of",
-                line.replace("1e-05", "1e-5"),
+                line.replace("1e-05", "1e-5").replace("1e-3)", "0.001)"),
             ), parameter.name
     numbers = re.findall(r"arXiv:\d+\.\d+", method.paper)
     assert all(n in line for n in numbers)

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from plait.errors import BadInput
+from plait.fusion.weights.methods.adaptive import ADAMERGING
 from plait.fusion.weights.methods.agents import RAM, RAMPLUS_TL
 from plait.fusion.weights.methods.base import Block, Method, Parameter, Sweep
 from plait.fusion.weights.methods.consensus import SCE
@@ -30,7 +31,7 @@ from plait.fusion.weights.methods.linear import LINEAR, PASSTHROUGH
 from plait.fusion.weights.methods.slerp import NUSLERP, SLERP
 from plait.fusion.weights.methods.spectral import ISO_C, ISO_CTS, KNOTS_TIES, TSV_M, WUDI
 from plait.fusion.weights.methods.sphere import KARCHER, MODEL_STOCK, MULTISLERP
-from plait.fusion.weights.methods.statistics import FISHER, REGMEAN
+from plait.fusion.weights.methods.statistics import FISHER, REGMEAN, REGMEAN_PLUSPLUS
 from plait.fusion.weights.methods.swaps import ARCEE_FUSION, NEARSWAP
 from plait.recipes.fusion import hint
 
@@ -67,6 +68,8 @@ _BUILT_IN = {
         KNOTS_TIES,
         FISHER,
         REGMEAN,
+        REGMEAN_PLUSPLUS,
+        ADAMERGING,
     )
 }
 

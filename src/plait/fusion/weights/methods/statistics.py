@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -76,22 +76,29 @@ def regmean(block: Block, out: Array) -> None:
         for values, weight in zip(block.models, weights, strict=True):
             np.add(out, np.multiply(values, weight / total, out=values), out=out)
         return
-    shrink = float(block.options["shrink"])
-    summed = np.zeros((block.shape[1], block.shape[1]))
-    weighed = np.zeros(block.shape)
-    for values, gram, weight in zip(block.models, grams, weights, strict=True):
+    matrices = [values.reshape(block.shape) for values in block.models]
+    out[:] = regress(matrices, grams, weights, float(block.options["shrink"])).reshape(-1)
+
+
+def regress(
+    matrices: Sequence[Array], grams: Sequence[Array], weights: Sequence[float], shrink: float
+) -> Array:
+    """Return the matrix [outputs, inputs] that does best what each does on its own inputs."""
+    rows, columns = matrices[0].shape
+    summed = np.zeros((columns, columns))
+    weighed = np.zeros((rows, columns))
+    for values, gram, weight in zip(matrices, grams, weights, strict=True):
         inner = gram.reshape(summed.shape).astype(np.float64) * weight
         own = np.diag(inner).copy()
         inner *= shrink
         np.fill_diagonal(inner, own)
         summed += inner
-        weighed += values.reshape(block.shape).astype(np.float64) @ inner
+        weighed += values.astype(np.float64) @ inner
     # inputs that never occurred leave the matrix singular; a little of its mean size mends that
-    ridge = 1e-8 * max(float(np.trace(summed)) / len(summed), 1e-30)
+    ridge = 1e-8 * max(float(np.trace(summed)) / columns, 1e-30)
     summed[np.diag_indices_from(summed)] += ridge
-    mean = np.add.reduce([v.reshape(block.shape) for v in block.models]) / len(weights)
-    weighed += ridge * mean
-    out[:] = np.linalg.solve(summed, weighed.T).T.reshape(-1)
+    weighed += ridge * np.add.reduce(list(matrices)) / len(matrices)
+    return np.asarray(np.linalg.solve(summed, weighed.T).T)
 
 
 FISHER = Method(
@@ -120,4 +127,20 @@ REGMEAN = Method(
     whole=True,
     statistics="gram",
     dialects=("paper",),
+)
+REGMEAN_PLUSPLUS = Method(
+    name="regmean_plusplus",
+    title="regmean, on the inputs that the layers merged before give",
+    paper="Nguyen et al. 2025, RegMean++, arXiv:2508.03121",
+    parameters=(
+        WEIGHT,
+        Parameter("shrink", 0.9, "factor on what is off the diagonal", low=0.0, high=1.0),
+        Parameter("texts", 256.0, "texts of each task that are read", low=1, high=100_000),
+        Parameter("split", "train", "the texts' split", words=("train", "validation")),
+    ),
+    combine=regmean,
+    whole=True,
+    statistics="gram",
+    dialects=("paper",),
+    learns="gram",
 )
