@@ -8,19 +8,27 @@ Colours come from the page's style sheet (or, for a file of its own, from ``stan
 from plait.charts.bars import Bar, bar_chart
 from plait.charts.curve import Trial, search_curve
 from plait.charts.graph import Edge, Node, layered_graph
+from plait.charts.heatmap import heatmap
 from plait.charts.intervals import Mark, Row, interval_plot
-from plait.charts.svg import standalone
+from plait.charts.lines import Flag, Line, Spot, line_chart
+from plait.charts.svg import stacked, standalone
 
 __all__ = [
     "Bar",
     "Edge",
+    "Flag",
+    "Line",
     "Mark",
     "Node",
     "Row",
+    "Spot",
     "Trial",
     "bar_chart",
+    "heatmap",
     "interval_plot",
     "layered_graph",
+    "line_chart",
     "search_curve",
+    "stacked",
     "standalone",
 ]

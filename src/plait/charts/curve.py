@@ -25,6 +25,8 @@ class Trial:
     flag: str = ""
     """A word drawn beside the mark (the chosen one, the default)."""
     chosen: bool = False
+    faint: bool = False
+    """Measured on fewer items than the others: not compared with them by the stepped line."""
 
 
 def search_curve(
@@ -54,7 +56,7 @@ def search_curve(
                 f'<circle class="ring" cx="{number(x)}%" cy="{number(y)}" r="10" fill="none" '
                 'stroke-width="2"/>'
             )
-        colour = "k3" if trial.chosen else "k0"
+        colour = "k3" if trial.chosen else "k0 faint" if trial.faint else "k0"
         spoken = f"{trial.group} {trial.label}: {show(trial.score)}"
         body.append(mark(shape, x, y, colour, spoken))
     body.extend(
@@ -112,7 +114,9 @@ def _best_so_far(trials: Sequence[Trial], across: Scale, low: float, high: float
     best = -math.inf
     before: tuple[float, float] | None = None
     for index, trial in enumerate(trials):
-        best = max(best, trial.score)
+        best = best if trial.faint else max(best, trial.score)
+        if best == -math.inf:
+            continue
         x, y = across(index + 1), _height(best, low, high)
         if before is not None:
             parts.append(_segment(before[0], before[1], x, before[1]))

@@ -23,15 +23,21 @@ _MARGIN = 20
 """Pixels around a picture in a file of its own."""
 
 _STANDALONE_STYLE = """
-svg{--ink:#22201c;--muted:#615c52;--rule:#ddd7ca;--k0:#6f6a60;--k1:#9a5b00;--k2:#a03a2e;
---k3:#2b4c9b;background:#fff;color:var(--ink);font:13px system-ui,sans-serif}
+svg{--paper:#fff;--ink:#22201c;--muted:#615c52;--rule:#ddd7ca;--k0:#6f6a60;--k1:#9a5b00;
+--k2:#a03a2e;--k3:#2b4c9b;background:var(--paper);color:var(--ink);font:13px system-ui,sans-serif}
+@media (prefers-color-scheme:dark){svg{--paper:#16171a;--ink:#ebe8e1;--muted:#aaa599;--rule:#363940;
+--k0:#a49e91;--k1:#e3ac48;--k2:#ee8d7b;--k3:#93b0ff}}
 text{fill:var(--ink)}.muted{fill:var(--muted)}.strong{font-weight:600}
 .rule{stroke:var(--rule);fill:none}.axis{stroke:var(--muted)}.step{stroke:var(--k3);fill:none}
-.head{fill:var(--muted)}.ring{stroke:var(--k3)}.mark.k0{fill:#fff;stroke-width:2}
-.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}
-.edge{stroke:var(--muted);fill:none}.box{fill:#fff;stroke:var(--muted)}
+.head{fill:var(--muted)}.ring{stroke:var(--k3)}
+.halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
+.edge{stroke:var(--muted);fill:none}.box{fill:var(--paper);stroke:var(--muted)}
 .k0{fill:var(--k0);stroke:var(--k0)}.k1{fill:var(--k1);stroke:var(--k1)}
 .k2{fill:var(--k2);stroke:var(--k2)}.k3{fill:var(--k3);stroke:var(--k3)}
+.mark.k0{fill:var(--paper);stroke-width:2}.band{stroke:none;fill-opacity:.16}
+.line{fill:none;stroke-width:2;stroke-linejoin:round}.dash{stroke-dasharray:5 4}
+.guide{stroke:var(--muted);stroke-dasharray:2 3}.faint{fill-opacity:.45;stroke-opacity:.45}
+.cell{stroke:none}.on{fill:var(--paper)}.best{fill:none;stroke:var(--ink);stroke-width:2}
 """
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -107,10 +113,25 @@ def frame(
     )
 
 
+def stacked(parts: Sequence[tuple[str, str]], *, ident: str, title: str, description: str) -> str:
+    """Put fluid pictures under one another, each under a heading, as one picture."""
+    body = []
+    y = 0.0
+    for heading, picture in parts:
+        found = re.search(r' height="([\d.]+)"', picture)
+        assert found is not None, "frame writes it"
+        body.append(
+            f'<text class="strong" x="0" y="{number(y + 14)}">{text_of(heading)}</text>'
+            + picture.replace("<svg ", f'<svg y="{number(y + 30)}" ', 1)
+        )
+        y += 30 + float(found[1]) + 16
+    return frame(body, ident=ident, title=title, description=description, height=y, css="stacked")
+
+
 def standalone(picture: str, width: int = 760) -> str:
     """Turn a picture into a file of its own: fixed width, a margin, and its own colours."""
     opened, rest = picture.split(">", 1)
-    opened = opened.replace('width="100%"', f'width="{width - 2 * _MARGIN}"')
+    opened = opened.replace('width="100%"', f'width="{width - 2 * _MARGIN}"', 1)
     own = re.search(r'width="([\d.]+)" height="([\d.]+)"', opened)
     assert own is not None, "frame and layered_graph write both"
     outer_width = float(own[1]) + 2 * _MARGIN

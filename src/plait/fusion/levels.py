@@ -14,8 +14,10 @@ from plait.fusion import weights
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods as weight_methods
 from plait.fusion.weights.opening import Resolver
-from plait.recipes.fusion import FusionRecipe, hint
+from plait.recipes.fusion import FusionRecipe, hint, load_stages
 from plait.recipes.levels import read_level
+from plait.recipes.mixture import read_mixture
+from plait.recipes.references import split_adapter
 
 METHODS = {
     "ensemble": "outputs",
@@ -86,6 +88,22 @@ def fuse(
         data, folder = found
         work = Work(resolve, threads, progress, cancelled, overwrite)
         return level_of(data["method"]).run(data, folder, Path(out), work)
+    resolve = beside(recipe, resolve)
+    asked = searched(recipe)
+    if asked is not None:
+        from plait.fusion import search
+
+        return search.run(
+            asked,
+            folder_of(recipe),
+            Path(out),
+            resolve=resolve,
+            threads=threads,
+            progress=progress,
+            cancelled=cancelled,
+            overwrite=overwrite,
+            out_shard_size=out_shard_size,
+        )
     return weights.fuse(
         recipe,
         out,
@@ -110,7 +128,56 @@ def check(
     if found is not None:
         data, folder = found
         return level_of(data["method"]).check(data, folder, resolve)
+    resolve = beside(recipe, resolve)
+    asked = searched(recipe)
+    if asked is not None:
+        from plait.fusion import search
+
+        return search.check(asked, folder_of(recipe), resolve)
     return weights.check_recipe(recipe, resolve=resolve)
+
+
+def searched(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> FusionRecipe | None:
+    """Return a recipe of weights if it asks for a search of its coefficients, else None.
+
+    Raises:
+        BadInput: if it cannot be read, or is one of several documents that ask for it.
+    """
+    if read_mixture(recipe) is not None:
+        return None
+    stages = [stage for _, stage in load_stages(recipe)]
+    if all(stage.search is None for stage in stages):
+        return None
+    if len(stages) > 1:
+        raise BadInput(
+            "A recipe of several documents cannot be searched: fuse the earlier ones first, and "
+            "search the last by itself."
+        )
+    return stages[0]
+
+
+def beside(
+    recipe: str | Path | Mapping[str, Any] | FusionRecipe, resolve: Resolver | None
+) -> Resolver | None:
+    """Return a resolver that finds models beside a recipe's file too, if it names any there."""
+    folder = folder_of(recipe)
+    if folder == Path():
+        return resolve
+    mixture = read_mixture(recipe)
+    stages = [mixture] if mixture else [stage for _, stage in load_stages(recipe)]
+    named = {part for stage in stages for part in stage.references()}
+    parts = {part for name in named for part in split_adapter(name) if part}
+    if not any((folder / part).is_dir() and not Path(part).is_dir() for part in parts):
+        return resolve
+    from plait.fusion.datasets import model_folder
+
+    return lambda reference: model_folder(reference, folder, resolve)
+
+
+def folder_of(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> Path:
+    """Return where a recipe's relative paths start: its own folder, else where we are."""
+    written = isinstance(recipe, str) and ("\n" in recipe or ": " in recipe)
+    return Path(recipe).parent if isinstance(recipe, str | Path) and not written else Path()
 
 
 def level_of(method: object) -> Level:

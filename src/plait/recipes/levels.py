@@ -212,7 +212,7 @@ def parse_splits(value: object) -> Splits:
     return made
 
 
-def dump_splits(splits: Splits) -> dict[str, str]:
+def dump_splits(splits: Splits) -> dict[str, str | None]:
     """Return splits as plain values that `parse_splits` reads back."""
     return {name: getattr(splits, name) for name in ("train", "validation", "test")}
 

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule that chooses: the default, unless another point is clearly better.
+
+The best point of many looks better than it is, because luck took part in the choice. So the gain is
+measured by cross-validation: each fold's view takes its best without the fold, and what it took is
+judged on the fold. The best point on all items is taken only if that gain is more than so many
+standard errors above nothing (one, as in Breiman et al., "Classification and Regression Trees",
+1984), with documents drawn whole and both models on the same documents. Where nothing is to be
+gained, the gain outside the folds is as often below zero as above, so that luck alone passes the
+rule one time in six at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from plait.fusion.search.items import Deck, Floats, Mask, score, task_score
+from plait.fusion.search.race import Race, Trial
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference to the default: its value, a 95% interval, and whether it counts as clear."""
+
+    effect: float
+    low: float
+    high: float
+    clear: bool
+
+
+@dataclass(frozen=True)
+class FoldChoice:
+    """What a view took without a fold, and how that and the default did on the fold."""
+
+    chosen: Trial
+    score: float
+    default: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen point, the best one, and the honest estimate of what choosing gained."""
+
+    chosen: Trial
+    best: Trial
+    default: Trial
+    best_gain: Gain
+    """The best point's gain on the items that it was chosen on: flattered by the choice."""
+    gain: Gain
+    """The gain outside the folds."""
+    score: float
+    """The score outside the folds of what each view took."""
+    default_score: float
+    folds: tuple[FoldChoice, ...]
+    tasks: dict[str, tuple[float, float]]
+    """By task, the score outside the folds and the default's."""
+
+
+def choose(race: Race, default: Trial, standard_errors: float, seed: int = 0) -> Choice:
+    """Choose in every fold and then on all items."""
+    folds = []
+    for fold in range(race.folds):
+        chosen = best_of(race, fold)
+        held = race.held_out(fold)
+        folds.append(
+            FoldChoice(chosen, score(chosen.outcomes, held), score(default.outcomes, held))
+        )
+    tables = [
+        _out_of_fold(deck, place, [one.chosen for one in folds])
+        for place, deck in enumerate(race.decks)
+    ]
+    defaults = [default.outcomes.table(place) for place in range(len(race.decks))]
+    gain = _gain(race.decks, tables, defaults, standard_errors, seed)
+    best = best_of(race, race.everything)
+    everything = race.masks(race.everything)
+    best_gain = gain_of(best, default, race.decks, everything, standard_errors, seed)
+    chosen = best if gain.clear else default
+    own = _scores(race.decks, tables)
+    base = [task_score(default.outcomes, i, mask) for i, mask in enumerate(everything)]
+    names = [deck.task.name for deck in race.decks]
+    return Choice(
+        chosen,
+        best,
+        default,
+        best_gain,
+        gain,
+        float(np.mean(own)),
+        float(np.mean(base)),
+        tuple(folds),
+        dict(zip(names, zip(own, base, strict=True), strict=True)),
+    )
+
+
+def best_of(race: Race, view: int) -> Trial:
+    """Return what scores best in a view; of equals the first, and the default before all others."""
+    return max(race.finalists(view), key=lambda trial: trial.scores[view][-1])
+
+
+def gain_of(
+    one: Trial,
+    other: Trial,
+    decks: Sequence[Deck],
+    masks: Sequence[Mask],
+    standard_errors: float,
+    seed: int,
+) -> Gain:
+    """Return how much better one trial is than another on some groups."""
+    mine = [one.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
+    theirs = [other.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
+    return _gain(decks, mine, theirs, standard_errors, seed)
+
+
+def interval_of(trial: Trial, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% interval of a trial's score on all items."""
+    from plait.evaluation import bootstrap
+    from plait.evaluation.metrics import metric
+
+    samples = [
+        bootstrap.resample(
+            trial.outcomes.table(i)[:, None],
+            metric(deck.task.metric),
+            resamples=RESAMPLES,
+            seed=seed,
+            key=deck.task.name,
+        )
+        for i, deck in enumerate(trial.outcomes.decks)
+    ]
+    return bootstrap.interval(samples, lambda scores: scores[..., 0], bounds=(0.0, 1.0))
+
+
+def _gain(
+    decks: Sequence[Deck],
+    mine: Sequence[Floats],
+    theirs: Sequence[Floats],
+    standard_errors: float,
+    seed: int,
+) -> Gain:
+    from plait.evaluation import bootstrap
+    from plait.evaluation.metrics import metric
+
+    if all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True)):
+        return Gain(0.0, 0.0, 0.0, False)
+    samples = [
+        bootstrap.resample(
+            np.stack([a, b], axis=1),
+            metric(deck.task.metric),
+            resamples=RESAMPLES,
+            seed=seed,
+            key=deck.task.name,
+        )
+        for deck, a, b in zip(decks, mine, theirs, strict=True)
+    ]
+    found = bootstrap.deviations(samples, bootstrap.as_difference(0, 1))
+    confidence = NormalDist().cdf(standard_errors)
+    return Gain(
+        found.effect,
+        max(-1.0, found.lower(0.975)),
+        min(1.0, found.upper(0.975)),
+        found.lower(confidence) > 0,
+    )
+
+
+def _out_of_fold(deck: Deck, place: int, chosen: Sequence[Trial]) -> Floats:
+    """Return the counts of each group as the choice made without its fold has them."""
+    made = chosen[0].outcomes.table(place).copy()
+    for fold, trial in enumerate(chosen):
+        inside = deck.folds == fold
+        made[inside] = trial.outcomes.table(place)[inside]
+    return made
+
+
+def _scores(decks: Sequence[Deck], tables: Sequence[Floats]) -> list[float]:
+    from plait.evaluation.metrics import metric
+
+    return [
+        float(metric(deck.task.metric)(table.sum(axis=0)))
+        for deck, table in zip(decks, tables, strict=True)
+    ]

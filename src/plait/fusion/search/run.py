@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A search from recipe to recipe, and the fusion of what it chose."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import BadInput, Cancelled
+from plait.fusion import weights
+from plait.fusion.places import check_out, new_folder, write_report
+from plait.fusion.results import REPORT, FusionResult, Progress
+from plait.fusion.search.candidates import Candidate
+from plait.fusion.search.choosing import Choice, choose
+from plait.fusion.search.items import Measure, deal, rungs
+from plait.fusion.search.race import Race
+from plait.fusion.search.report import describe
+from plait.fusion.search.sampling import STARTED, Learner, start
+from plait.fusion.search.space import Space, build_space
+from plait.fusion.weights.opening import Resolver
+from plait.recipes.fusion import FusionRecipe
+
+if TYPE_CHECKING:
+    from plait.evaluation import Task
+
+PICTURE = "plait_search.svg"
+"""The picture of a search's curve in the fused model's folder."""
+
+Load = Callable[[Candidate], Measure]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search chose: the recipe to fuse, which can be run by itself, and the report."""
+
+    recipe: FusionRecipe
+    report: Mapping[str, Any]
+    choice: Choice
+
+
+def search(
+    recipe: FusionRecipe,
+    folder: Path = Path(),
+    *,
+    resolve: Resolver | None = None,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Found:
+    """Choose a recipe's coefficients by cross-validation on its tasks' validation items.
+
+    Only the validation split is read. The same recipe, models and data give the same choice.
+
+    Args:
+        recipe: with `search` and `tasks`.
+        folder: where relative paths of data sets start.
+        resolve: turns a model reference into a folder.
+        threads: how many threads to use.
+        progress: called with the candidates done and in all.
+        cancelled: asked often; the work stops when it returns true.
+
+    Raises:
+        BadInput: naming what is wrong with the search, a model or the data.
+        Cancelled: if `cancelled` returned true.
+        MissingExtra: if a package that it needs is not installed.
+    """
+    from plait.fusion.datasets import load_tasks
+    from plait.fusion.search.running import Running
+
+    space = prepare(recipe)
+    loaded = load_tasks(recipe.tasks, folder, recipe.splits.validation)
+    spec = space.spec
+    started = space.apply(space.default)
+    done = 0
+
+    def tell() -> None:
+        if progress is not None:
+            progress(Progress("searching", min(done, spec.budget), spec.budget))
+
+    def tick(*_: int) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled("The search was cancelled; nothing of it was kept.")
+
+    with Running(started, resolve, threads=threads, cancelled=cancelled) as running:
+
+        def load(candidate: Candidate) -> Measure:
+            nonlocal done
+            tick()
+            tell()
+            running.load(space.apply(candidate))
+            done += 1
+            return lambda tasks: running.measure(tasks, tick)
+
+        race, choice = explore(space, loaded, load, recipe.seed)
+    chosen = space.apply(choice.chosen.candidate)
+    report = describe(space, race, choice, recipe.splits.validation, chosen)
+    report["work"]["tensors"] = running.made
+    return Found(chosen, report, choice)
+
+
+def prepare(recipe: FusionRecipe) -> Space:
+    """Work out what a recipe's search varies, before anything is read.
+
+    Raises:
+        BadInput: naming what is wrong with it.
+    """
+    if recipe.search is None:
+        raise BadInput("The recipe has no 'search'; add one, for example 'search: {budget: 40}'.")
+    if not recipe.tasks:
+        raise BadInput(
+            "A search needs 'tasks', data sets to measure on, as in plait.yaml; add for example "
+            "'tasks: [{name: shop, dataset: data/shop}]'."
+        )
+    return build_space(recipe, recipe.search)
+
+
+def check(recipe: FusionRecipe, folder: Path, resolve: Resolver | None) -> weights.CheckReport:
+    """Say whether a recipe with a search can be run, as `plait.fusion.check` does.
+
+    Raises:
+        BadInput: if the search itself cannot be, or a model is not found.
+    """
+    from plait.fusion.datasets import lacking_split
+
+    space = prepare(recipe)
+    report = weights.check_recipe(space.apply(space.default), resolve=resolve)
+    split = recipe.splits.validation
+    lacking = lacking_split(recipe.tasks, folder, split)
+    if lacking is not None:
+        report.problems.append(
+            f"The search measures on the split '{split}', which the data set of task '{lacking}' "
+            "lacks."
+        )
+    methods = ", ".join(space.dimensions)
+    report.notes.append(
+        f"Before it is written, at most {space.spec.budget} candidates are fused in memory and "
+        f"measured on the split '{split}' ({methods}; {space.size()} numbers vary)."
+    )
+    return report
+
+
+def explore(space: Space, tasks: list[Task], load: Load, seed: int = 0) -> tuple[Race, Choice]:
+    """Measure the default and then other candidates, at most the budget, and choose.
+
+    Args:
+        space: what may vary.
+        tasks: validation items.
+        load: makes a candidate the model that is measured.
+        seed: of folds and proposals.
+    """
+    spec = space.spec
+    decks = deal(tasks, spec.folds, seed)
+    race = Race(decks, rungs(decks, spec.subset), spec.folds, load)
+    default = race.enter(space.default, stays=True)
+    rest = spec.budget - 1
+    drawn = rest if spec.sampler != "tpe" else min(rest, round(STARTED * spec.budget))
+    for candidate in start(space, drawn, seed):
+        race.enter(candidate)
+    if spec.sampler == "tpe":
+        _learn(space, race, spec.budget, seed)
+    return race, choose(race, default, spec.standard_errors, seed)
+
+
+def _learn(space: Space, race: Race, budget: int, seed: int) -> None:
+    """Let each view propose in turn; that of all items sees what the others proposed as well."""
+    left = budget - len(race.trials)
+    if left <= 0:
+        return
+    learners = [Learner(space, view, seed + view, len(race.rows)) for view in range(race.folds + 1)]
+    for turn in range(left):
+        view = turn % len(learners)
+        learner = learners[view]
+        for trial in race.trials.values():
+            learner.tell(trial)
+        race.enter(learner.ask(), sorted({view, race.everything}))
+
+
+def run(
+    recipe: FusionRecipe,
+    folder: Path,
+    out: Path,
+    *,
+    resolve: Resolver | None = None,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    overwrite: bool = False,
+    out_shard_size: int | None = None,
+) -> FusionResult:
+    """Search a recipe's coefficients, then fuse what was chosen into the new folder `out`.
+
+    The folder holds what fusing the chosen recipe by itself gives, the report of the search (under
+    `search` in its `plait_fusion.json`) and the picture of its curve.
+
+    Raises:
+        BadInput: as `search` and `plait.fusion.weights.fuse`.
+        Conflict: if `out` is there already.
+        Cancelled: if `cancelled` returned true; nothing is left behind.
+    """
+    from plait.fusion.search.picture import picture
+
+    clock, cpu = time.monotonic(), time.process_time()
+    check_out(out, overwrite)
+    found = search(
+        recipe, folder, resolve=resolve, threads=threads, progress=progress, cancelled=cancelled
+    )
+    with new_folder(out, overwrite=overwrite) as place:
+        made = weights.fuse(
+            found.recipe,
+            place / "fused",
+            resolve=resolve,
+            threads=threads,
+            progress=progress,
+            cancelled=cancelled,
+            out_shard_size=out_shard_size,
+        )
+        for path in sorted((place / "fused").iterdir()):
+            path.rename(place / path.name)
+        (place / "fused").rmdir()
+        report = json.loads((place / REPORT).read_text("utf-8"))
+        write_report(place, report | {"search": found.report})
+        (place / PICTURE).write_text(picture(found.report), "utf-8")
+    return replace(
+        made,
+        out=out.resolve(),
+        seconds=time.monotonic() - clock,
+        cpu_seconds=time.process_time() - cpu,
+        report={"search": found.report},
+    )
