@@ -26,6 +26,7 @@ from plait.cli import (
     storage,
     teams,
     tokens,
+    verify,
 )
 from plait.errors import PlaitError
 
@@ -74,6 +75,7 @@ app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(pulls.pr, name="pr")
+app.command("verify")(verify.verify)
 app.command("gc")(maintenance.gc)
 app.add_typer(storage.storage, name="storage")
 app.command("settings")(settings.settings)

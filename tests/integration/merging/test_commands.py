@@ -87,6 +87,10 @@ def test_waiting_for_a_merge_asked_for_with_the_stock_client(
     details = HfApi(endpoint=server.url).get_discussion_details("commons/sentiment", pull.number)
     said = [event for event in details.events if "passes" in str(getattr(event, "content", ""))]
     assert said, "the verdict is an event that the stock client reads"
+    again = plait("verify", "commons/sentiment", HF_ENDPOINT=server.url, HF_TOKEN=token)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "The same bytes." in again.stdout
+    assert "contribution #1: model.safetensors" in again.stdout
 
 
 def test_waiting_says_when_nothing_landed(served: tuple[Town, Server, str]) -> None:

@@ -12,8 +12,10 @@ from plait.collaboration.merging.builder import Builder, Built
 from plait.collaboration.requests import contributions
 from plait.errors import Conflict
 from plait.evaluation import TextClassifier
+from plait.fusion.verification import verify
 from plait.fusion.weights import fuse
 from plait.hub import AddBytes
+from plait.lineage import Origin
 
 from . import tiny
 from .town import Town, build_town
@@ -67,6 +69,7 @@ def test_models_of_organisations_become_one(town: Town, tmp_path: Path) -> None:
 
     again = fuse(dict(lineage.recipe), tmp_path / "again", resolve=fetch)
     assert again.outputs == lineage.output
+    check_verification(town, tmp_path)
 
     # Credit sums to what both together changed, and each earned it in its own domain.
     credit = report["credit"]
@@ -76,6 +79,27 @@ def test_models_of_organisations_become_one(town: Town, tmp_path: Path) -> None:
         assert max(row["tasks"], key=row["tasks"].get) == row["organisation"]
     assert json.loads(json.dumps(report)) == report
     assert any("| shop |" in text for text in town.said(town.pulls["cinema"]))
+
+
+def check_verification(town: Town, tmp_path: Path) -> None:
+    """Main is made again from its lineage, byte for byte; a changed byte is noticed."""
+
+    def fetch(origin: Origin) -> Path:
+        folder = tmp_path / f"verify-{origin.revision}"
+        if not folder.exists():
+            town.hub.commits.materialize(town.repo, origin.revision, folder)
+        return folder
+
+    main = fetch(Origin(town.repo.full_name, town.head(), {}))
+    found = verify(town.lineage(), main, fetch, work=tmp_path)
+    assert found.same
+    assert found.made
+    assert found.inputs
+    assert json.loads(json.dumps(found.to_json()))["same"] is True
+    with (main / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    assert not verify(town.lineage(), main, fetch, work=tmp_path).same
 
 
 @pytest.mark.parametrize("orders", [(("shop", "cinema", "press"), ("press", "shop", "cinema"))])
@@ -96,7 +120,7 @@ def test_the_order_of_merging_gives_the_same_bytes(
     assert [m["parameters"] for m in recipe] == [m["parameters"] for m in other]
 
 
-def test_a_contribution_made_from_a_fused_main(town: Town) -> None:
+def test_a_contribution_made_from_a_fused_main(town: Town, tmp_path: Path) -> None:
     """It starts a new base there; what was made from the old base is carried over."""
     start = town.head()
     town.propose("shop", town.models / "shop")
@@ -123,6 +147,7 @@ def test_a_contribution_made_from_a_fused_main(town: Town) -> None:
     assert town.pulls["shop"].number not in made  # part of the base now
     scores = {row["name"]: row["scores"]["candidate"] for row in state["report"]["tasks"]}
     assert min(scores.values()) > 0.75
+    check_verification(town, tmp_path)
 
 
 def test_weights_made_from_an_earlier_main_are_taken_as_such(town: Town) -> None:

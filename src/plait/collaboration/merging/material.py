@@ -13,7 +13,8 @@ from typing import Any
 from plait.collaboration.merging.changes import driver_of, files, weight_files
 from plait.collaboration.merging.plan import Plan, State
 from plait.errors import BadInput
-from plait.fusion.weights import check_model, fuse
+from plait.fusion.verification import carry_over
+from plait.fusion.weights import check_model
 from plait.fusion.weights.checkpoints import open_checkpoint
 from plait.fusion.weights.vocabulary import read_vocabulary
 from plait.hub import Hub, Repository
@@ -169,19 +170,8 @@ def rebase(
     Raises:
         BadInput: the three are not of one architecture.
     """
-    places = {"base": base.folder, "contribution": contribution.folder, "origin": own_base}
-    recipe = {
-        "merge_method": "task_arithmetic",
-        "base_model": "base",
-        "models": [
-            {"model": "contribution", "parameters": {"weight": 1.0}},
-            {"model": "origin", "parameters": {"weight": -1.0}},
-        ],
-        "dtype": "float32",
-        "tokenizer_source": "base",
-    }
     with named({contribution.folder: contribution.title, own_base: "its base"}):
-        fuse(recipe, folder, resolve=places.__getitem__, cancelled=cancelled)
+        carry_over(base.folder, contribution.folder, own_base, folder, cancelled=cancelled)
     return folder
 
 
