@@ -83,9 +83,12 @@ def read_mixture(recipe: object) -> MixtureRecipe | None:
             content = path.read_text("utf-8") if path.stat().st_size <= MAX_RECIPE_BYTES else ""
         except (OSError, UnicodeDecodeError):
             return None  # the reader of other recipes says what is wrong with the file
-    if not re.search(r"^[\"']?experts[\"']?\s*:", content, re.MULTILINE):
+    if not re.search(r"^[\s{\"']*experts[\"']?\s*:", content, re.MULTILINE):
         return None
-    data = read_mapping(content, origin, MAX_RECIPE_BYTES)
+    try:
+        data = read_mapping(content, origin, MAX_RECIPE_BYTES)
+    except BadInput:
+        return None
     return parse_mixture(data) if _is_mixture(data) else None
 
 
@@ -116,6 +119,12 @@ def parse_mixture(data: Mapping[str, Any]) -> MixtureRecipe:
     shared = data.get("shared_experts") or []
     if not isinstance(shared, list) or len(shared) > 1:
         raise BadInput("'shared_experts' must be a list of one model: more are not supported.")
+    extra = _expert(shared[0], "shared_experts[0]") if shared else None
+    if extra and gate != "random" and not extra.positive:
+        raise BadInput(
+            f"The shared expert '{extra.model}' has no 'positive_prompts', which the gate mode "
+            f"'{gate}' needs; give some, or write 'gate_mode: random'."
+        )
     most = len(experts)
     default = min(2, most)
     dtype = data.get("dtype")
@@ -123,7 +132,7 @@ def parse_mixture(data: Mapping[str, Any]) -> MixtureRecipe:
     return MixtureRecipe(
         base_model=reference(data["base_model"], "base_model"),
         experts=experts,
-        shared=_expert(shared[0], "shared_experts[0]") if shared else None,
+        shared=extra,
         gate=gate,
         dtype=None if dtype is None else choice(dtype, "'dtype'", DTYPES),
         per_token=whole(data.get("experts_per_token", default), "'experts_per_token'", 1, most),

@@ -23,6 +23,7 @@ from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of, without_e
 from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import read_vocabulary, unify
 from plait.recipes.fusion import FusionRecipe, load_stages
+from plait.recipes.mixture import read_mixture
 
 SPEED_SAMPLE = 4_000_000  # bytes that are fused to see how fast it goes
 
@@ -93,6 +94,11 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
     Raises:
         BadInput: if the recipe itself cannot be read or its models not be found.
     """
+    mixture = read_mixture(recipe)
+    if mixture:
+        from plait.fusion.weights.mixture import check_mixture
+
+        return check_mixture(mixture, resolve)
     stages = load_stages(recipe)
     parsed = stages[0][1] if len(stages) > 1 else stages[-1][1]
     report = CheckReport(parsed.method)
@@ -101,7 +107,7 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
             f"The recipe has {len(stages)} documents; the first to be made is checked."
         )
     models = open_models(find_folders(parsed, resolve))
-    report.models = [_facts(r, m) for r, m in models.items()]
+    report.models = [facts_of(r, m) for r, m in models.items()]
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
     plan = _plan(parsed, models, report)
     _check_relations(parsed, models, report)
@@ -112,7 +118,7 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
         if unused:
             report.notes.append(f"The method '{parsed.method}' has no use for {', '.join(unused)}.")
         try:
-            report.cost = _cost(plan, models)
+            report.cost = cost_of(plan, models)
         except PlaitError as error:
             report.problems.append(error.message)
     if report.problems:
@@ -120,7 +126,8 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
     return report
 
 
-def _facts(reference: str, model: Checkpoint) -> ModelFacts:
+def facts_of(reference: str, model: Checkpoint) -> ModelFacts:
+    """Return what a model's headers, configuration and card say."""
     names = model.tensors
     vocabulary = read_vocabulary(model.folder)
     heads = [n for n in _HEADS if any(t in names for t in tied_names(n))]
@@ -223,7 +230,7 @@ class _Nowhere:
         pass
 
 
-def _cost(plan: Plan, models: Mapping[str, Checkpoint]) -> Cost:
+def cost_of(plan: Plan, models: Mapping[str, Checkpoint]) -> Cost:
     """Fuse a little, of each size of tensor, and reckon the rest from that."""
     jobs = sorted((j for j in plan.jobs if not j.copies and j.size), key=lambda j: j.size)
     keys = {r: identity(m, dict.fromkeys(m.files, "")).encode() for r, m in models.items()}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from plait.errors import BadInput
@@ -22,6 +22,11 @@ def find_folders(recipe: FusionRecipe, resolve: Resolver | None) -> Folders:
 
     Each reference is resolved once.
     """
+    return find_models(recipe.references(), resolve)
+
+
+def find_models(references: Iterable[str], resolve: Resolver | None) -> Folders:
+    """Return the folders of each of these models, as `find_folders`."""
     find = resolve or resolve_model
     known: dict[str, Path] = {}
 
@@ -32,7 +37,7 @@ def find_folders(recipe: FusionRecipe, resolve: Resolver | None) -> Folders:
 
     return {
         reference: tuple(folder(part) for part in split_adapter(reference) if part)
-        for reference in recipe.references()
+        for reference in references
     }
 
 

@@ -289,6 +289,7 @@ def _digest(plan: Plan, hashes: Mapping[Path, str], shard_size: int | None) -> s
         ],
         "inputs": sorted(hashes.values()),
         "vocabulary": plan.vocabulary.digest if plan.vocabulary else None,
+        "basis": plan.basis,
         "settings": [[dict(s) for s in j.settings] for j in plan.jobs],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

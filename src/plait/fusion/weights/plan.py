@@ -52,7 +52,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All tensors to make, and where everything that is not weights comes from."""
+    """All tensors to make, and where everything that is not weights comes from.
+
+    `basis` names what the bytes depend on besides recipe and inputs: gates, learnt coefficients.
+    """
 
     recipe: FusionRecipe
     method: Method
@@ -61,6 +64,7 @@ class Plan:
     layers: Mapping[str, int]
     seed: int
     vocabulary: Unified | None = None
+    basis: str = ""
 
     @property
     def bytes(self) -> int:

@@ -20,6 +20,7 @@ from plait.fusion.weights.companions import find_heads, write_companions
 from plait.fusion.weights.engine import Engine, Readers
 from plait.fusion.weights.learning import Lesson, given, learn, scratch_for
 from plait.fusion.weights.making import Prepared, Reporter, Work, cores, make_folder, refuse_input
+from plait.fusion.weights.mixture import fuse_mixture
 from plait.fusion.weights.numbers import STORAGE, Array, decode
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.weights.plan import Job, build_plan, canonical, donor_of
@@ -28,6 +29,7 @@ from plait.fusion.weights.stages import remove_stages, run_stages
 from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import unify
 from plait.recipes.fusion import FusionRecipe, dump_recipe, load_recipe, load_stages
+from plait.recipes.mixture import read_mixture
 
 Recipe = str | Path | Mapping[str, Any] | FusionRecipe
 
@@ -66,9 +68,13 @@ def fuse(
     """
     threads = threads or cores()
     out = Path(out)
-    stages = load_stages(recipe)
+    mixture = read_mixture(recipe)
+    stages = [] if mixture else load_stages(recipe)
     check_out(out, overwrite)
     out = out.resolve()
+    work = Work(out, overwrite, out_shard_size, threads, Reporter(progress, cancelled))
+    if mixture:
+        return fuse_mixture(mixture, resolve, work)
     parsed = stages[-1][1]
     beside = _beside(recipe)
     if len(stages) > 1:
@@ -81,7 +87,6 @@ def fuse(
         resolve = run_stages(stages, out, resolve, run)
     # of repositories that a recipe takes only parts of, only these are fetched
     parts = needed_parts(parsed) if resolve is None and len(stages) == 1 else nullcontext(resolve)
-    work = Work(out, overwrite, out_shard_size, threads, Reporter(progress, cancelled))
     with parts as find:
         result = _fuse(parsed, find, work, beside)
     if len(stages) > 1:
