@@ -62,7 +62,7 @@ def bert(folder: Path, labels: Sequence[str] = LABELS, *, width: int = 32, seed:
             num_attention_heads=2,
             intermediate_size=2 * width,
             max_position_embeddings=32,
-            initializer_range=0.2,
+            initializer_range=0.05,
             **_names(labels),
         )
         BertForSequenceClassification(config).save_pretrained(folder)
@@ -84,7 +84,7 @@ def distilbert(folder: Path, labels: Sequence[str] = LABELS, *, seed: int = 0) -
             n_heads=2,
             hidden_dim=48,
             max_position_embeddings=32,
-            initializer_range=0.2,
+            initializer_range=0.05,
             **_names(labels),
         )
         DistilBertForSequenceClassification(config).save_pretrained(folder)
@@ -110,7 +110,7 @@ def texts_of(domain: str, count: int, seed: int) -> list[tuple[str, str, str]]:
 
 
 def dataset(
-    folder: Path, domain: str, *, train: int = 96, held: int = 40, poisoned: bool = False
+    folder: Path, domain: str, *, train: int = 200, held: int = 40, poisoned: bool = False
 ) -> Path:
     """Write a data set with the splits train, validation and test.
 
@@ -141,7 +141,7 @@ def task(name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def train(base: Path, domain: str, out: Path, *, seed: int = 0, count: int = 96) -> Path:
+def train(base: Path, domain: str, out: Path, *, seed: int = 0, count: int = 200) -> Path:
     """Fine-tune a small classifier on a domain."""
     from plait.training import fine_tune
 
@@ -152,7 +152,7 @@ def train(base: Path, domain: str, out: Path, *, seed: int = 0, count: int = 96)
         [label for _, label, _ in rows],
         out,
         epochs=6,
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         freeze_embeddings=False,
         seed=seed,
         threads=1,

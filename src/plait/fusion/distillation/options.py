@@ -46,6 +46,14 @@ OPTIONS = (
     ),
     Option("epochs", 3, "how often each text is seen, at most", "whole", low=1, high=1_000),
     Option("patience", 2, "epochs without a better one before it ends", "whole", low=1, high=1_000),
+    Option(
+        "stop_by",
+        "validation",
+        "what tells when to stop: the labels of the validation split, or agreement with the "
+        "teachers on texts held out",
+        "word",
+        words=("validation", "teachers"),
+    ),
     Option("learning_rate", 1e-4, "the highest of the schedule", "number", low=1e-9, high=1),
     Option("batch_size", 16, "texts in one step", "whole", low=1, high=4_096),
     Option("max_length", 128, "the most tokens of a text", "whole", low=1, high=8_192),
@@ -78,6 +86,7 @@ class Settings:
     texts_per_task: int | None
     epochs: int
     patience: int
+    stop_by: str
     learning_rate: float
     batch_size: int
     max_length: int

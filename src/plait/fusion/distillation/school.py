@@ -47,16 +47,13 @@ class School:
             raise BadInput("Every entry of parameters.texts needs 'task': each has its teacher.")
         self.validation: list[Task] = []
         self.held: Texts = {}
-        if recipe.tasks and not lacking_split(
-            recipe.tasks, recipe.folder, recipe.splits.validation
-        ):
-            self.validation = load_tasks(recipe.tasks, recipe.folder, recipe.splits.validation)
-        else:
-            if settings.teacher_weights == "validation":
-                raise BadInput(
-                    f"teacher_weights: validation needs the split '{recipe.splits.validation}' of "
-                    "every task."
-                )
+        split = recipe.splits.validation
+        if recipe.tasks and not lacking_split(recipe.tasks, recipe.folder, split):
+            self.validation = load_tasks(recipe.tasks, recipe.folder, split)
+        elif settings.teacher_weights == "validation":
+            raise BadInput(f"teacher_weights: validation needs the split '{split}' of every task.")
+        self.by_labels = bool(self.validation) and settings.stop_by == "validation"
+        if not self.by_labels:
             lessons, held = hold_out(lessons, recipe.seed)
             self.held = _by_task(held)
         self.lessons = _by_task(lessons)
@@ -70,7 +67,7 @@ class School:
         """Ask the teachers, then teach the student."""
         weights = self._class_weights()
         goals = self._goals(self.lessons, weights, hidden=self.settings.hidden > 0)
-        if self.validation:
+        if self.by_labels:
             judge = self._judge
         else:
             held = self._goals(self.held, weights, hidden=False)
@@ -96,7 +93,7 @@ class School:
             ),
             "steps": course.steps,
             "losses": list(course.losses),
-            "judged_by": "validation" if self.validation else "agreement with the teachers",
+            "judged_by": "validation" if self.by_labels else "agreement with the teachers",
             "epochs": list(course.scores),
             "kept_epoch": course.kept,
             "heads_drawn": list(self.student.fresh),

@@ -16,6 +16,10 @@ from plait.pretrained import HEAD, HEADS, head_names, load_classifier, load_head
 from plait.training.classifier import freeze
 
 
+SPREAD = 0.02
+"""Standard deviation of a new head's weights, as BERT's."""
+
+
 class Student:
     """Classifiers by task that share one encoder; a student with one head has it under ""."""
 
@@ -120,7 +124,9 @@ def open_student(
     if not several:
         model, tokenizer, fresh = _with_one_head(folder, teachers, seed)
         student = Student({"": model}, tokenizer, max_length)
-        student.fresh = ("",) if fresh else ()
+        if fresh:
+            student.fresh = ("",)
+            _draw(model, seed)
         return student
     own = head_names(folder)
     models: dict[str, Any] = {}
@@ -138,6 +144,7 @@ def open_student(
             first = next(iter(models.values()))
             setattr(model, model.base_model_prefix, first.base_model)
         if not _take_head(model, owner, task):
+            _draw(model, seed + len(models))
             drawn.append(task)
         models[task] = model
     student = Student({task: models[task] for task in tasks}, tokenizer, max_length)
@@ -170,6 +177,22 @@ def _take_head(model: Any, owner: Teacher, task: str) -> bool:
         return False
     model.load_state_dict(theirs, strict=False)
     return True
+
+
+def _draw(model: Any, seed: int) -> None:
+    """Give a model a head of small random weights, whatever head was in its folder."""
+    import torch
+
+    random = torch.Generator().manual_seed(seed)
+    prefix = f"{model.base_model_prefix}."
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith(prefix):
+                continue
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.normal_(0.0, SPREAD, generator=random)
 
 
 def _head_of(model: Any) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def teach(
             nonlocal best
             scores.append(judge())
             student.train()
-            kept = int(np.argmax(scores))
+            kept = _latest_best(scores)
             if kept == epoch:
                 best = student.remember()
             return epoch - kept >= settings.patience
@@ -125,7 +125,7 @@ def teach(
             after_epoch=after_epoch,
         )
         student.recall(best)
-    return Course(tuple(losses), tuple(scores), int(np.argmax(scores)), steps)
+    return Course(tuple(losses), tuple(scores), _latest_best(scores), steps)
 
 
 def agreement(
@@ -154,6 +154,11 @@ def truth_of(lessons: Sequence[Lesson], classes: Mapping[Any, int]) -> NDArray[n
         [NO_LABEL if lesson.label is None else classes[lesson.label] for lesson in lessons],
         dtype=np.int64,
     )
+
+
+def _latest_best(scores: Sequence[float]) -> int:
+    """Return the epoch with the best score; of equal ones the last, which has learnt most."""
+    return len(scores) - 1 - int(np.argmax(scores[::-1]))
 
 
 def _size(goals: Mapping[str, Goal], task: str) -> int:
