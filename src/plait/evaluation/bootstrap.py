@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.evaluation.metrics import Floats, Metric
+from plait.evaluation.measures import Measure
+from plait.evaluation.metrics import Floats
 
 RESAMPLES = 10_000
-MAX_CELLS = 4_000_000
-MAX_DRAWN = 400_000_000
 
 Contrast = Callable[[Floats], Floats]
 """Takes scores [..., models] to one number each [...]: a model's score or a difference of two."""
@@ -81,28 +80,11 @@ def generator(seed: int, key: str) -> np.random.Generator:
 
 
 def resample(
-    table: Floats, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0, key: str = ""
+    measure: Measure, *, resamples: int = RESAMPLES, seed: int = 0, key: str = ""
 ) -> Sample:
-    """Draw the groups of one task with replacement, and score every model on each draw.
-
-    ``table`` holds the counts of every group for every model, [groups, models, 3, classes].
-    """
-    groups, shape = len(table), table.shape[1:]
-    total = table.sum(axis=0)
-    # groups with the same counts are alike: drawing kinds of groups gives the same distribution
-    # and costs far less than drawing groups
-    kinds, often = np.unique(table.reshape(groups, -1), axis=0, return_counts=True)
-    resamples = max(1_000, min(resamples, MAX_DRAWN // len(kinds)))
-    random = generator(seed, key)
-    parts = []
-    chunk = max(1, MAX_CELLS // len(kinds))
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = random.multinomial(groups, often / groups, size=size)
-        parts.append(metric((drawn @ kinds).reshape(size, *shape)))
-    present = total[0, 0][total[0, 0] > 0]
-    resolution = 1.0 / (len(present) * float(present.min()))
-    return Sample(metric(total), np.concatenate(parts), groups, resolution)
+    """Draw the groups of one task with replacement, and score every model on each draw."""
+    draws = measure.draw(generator(seed, key), resamples)
+    return Sample(measure.estimate(), draws, measure.groups, measure.resolution)
 
 
 def deviations(samples: Sequence[Sample], contrast: Contrast) -> Deviations:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,20 @@ class Item:
 
 @dataclass(frozen=True)
 class Task:
-    """The items of one split of one data set, and the metric that scores predictions on them."""
+    """The items of one split of one data set, and the metric that scores predictions on them.
+
+    Items of classification are `Item`; other types have their own (see `plait.evaluation.types`),
+    all with an `id` and a `group`.
+    """
 
     name: str
     metric: str
-    items: tuple[Item, ...]
+    items: tuple[Any, ...]
     labels: tuple[Label, ...]
+    type: str = "text-classification"
+    seen: bool = True
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the items share: a retrieval's corpus, the tags of tokens, options."""
 
 
 def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
@@ -67,21 +76,41 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
             column is missing, a text or label is not one, there is only one label, or it is too
             large.
     """
-    files = split_files(folder, split, spec.dataset)
-    named = spec.columns
-    every = (named.text, named.label, named.group, named.image, named.audio)
-    columns = [column for column in every if column is not None]
-    items: list[Item] = []
-    for file in files:
+    from plait.evaluation.types import task_type
+
+    return task_type(spec.type).load(spec, folder, split)
+
+
+def read_split(
+    spec: TaskSpec, folder: Path, split: str, columns: Sequence[str | None]
+) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+    """Read one split's rows, each with its place for messages and an id.
+
+    Raises:
+        BadInput: naming the file, the row and the column; also for a split without rows.
+    """
+    wanted = [column for column in columns if column is not None]
+    count = 0
+    for file in split_files(folder, split, spec.dataset):
         where = f"{file.name} of data set {spec.dataset}"
-        for number, row in enumerate(read_rows(file, where, columns), start=1):
-            if len(items) >= MAX_ITEMS:
+        for number, row in enumerate(read_rows(file, where, wanted), start=1):
+            if count >= MAX_ITEMS:
                 raise BadInput(f"{where} has more than {MAX_ITEMS:,} items; use a smaller split.")
-            place = f"row {number} of {where}"
-            items.append(_item(row, spec, place, f"{split}:{len(items)}", folder))
+            yield row, f"row {number} of {where}", f"{split}:{count}"
+            count += 1
+    if count == 0:
+        raise BadInput(
+            f"Split '{split}' of data set {spec.dataset} is empty; it needs items of every label."
+        )
+
+
+def load_labelled(spec: TaskSpec, folder: Path, split: str) -> Task:
+    """Read the items of a classification task; raises as `load_task`."""
+    named = spec.columns
+    columns = (named.text, named.label, named.group, named.image, named.audio)
+    rows = read_split(spec, folder, split, columns)
+    items = [_item(row, spec, place, identity, folder) for row, place, identity in rows]
     place = f"Split '{split}' of data set {spec.dataset}"
-    if not items:
-        raise BadInput(f"{place} is empty; it needs items of every label.")
     if all(isinstance(i.label, str) and i.label.isdecimal() for i in items):
         items = [replace(i, label=int(i.label)) for i in items]
     kinds = {type(item.label) for item in items}
@@ -99,7 +128,7 @@ def load_task(spec: TaskSpec, folder: Path, split: str) -> Task:
             f"{place}: column '{spec.columns.label}' has more than {MAX_LABELS:,} labels; "
             "is it the right column?"
         )
-    return Task(spec.name, spec.metric, tuple(items), tuple(labels))
+    return Task(spec.name, spec.metric, tuple(items), tuple(labels), spec.type, spec.seen)
 
 
 def split_files(folder: Path, split: str, dataset: str) -> list[Path]:
@@ -209,16 +238,63 @@ def _item(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str, fol
         raise BadInput(
             f"Column '{spec.columns.label}' in {where} must be a whole number or a name."
         )
-    group = identity
-    if spec.columns.group is not None:
-        value = row[spec.columns.group]
-        if not isinstance(value, int | str) or value == "":
-            raise BadInput(
-                f"Column '{spec.columns.group}' in {where} must be a number or a name: the "
-                "document that the text is from."
-            )
-        group = str(value)
+    group = group_of(row, spec, where, identity)
     return Item(content, label, group, identity, image, audio)
+
+
+def group_of(row: Mapping[str, Any], spec: TaskSpec, where: str, identity: str) -> str:
+    """Return the group that a row names; without a group column it is its own."""
+    if spec.columns.group is None:
+        return identity
+    value = row[spec.columns.group]
+    if not isinstance(value, int | str) or value == "":
+        raise BadInput(
+            f"Column '{spec.columns.group}' in {where} must be a number or a name: the "
+            "document that the text is from."
+        )
+    return str(value)
+
+
+def text_in(row: Mapping[str, Any], column: str, where: str) -> str:
+    """Return a text that is there.
+
+    Raises:
+        BadInput: if it is none, empty or too long.
+    """
+    return _text(row, column, where, needed=True)
+
+
+def list_in(row: Mapping[str, Any], column: str, where: str, what: str) -> list[Any]:
+    """Return a list that is not empty; in CSV it is JSON.
+
+    Raises:
+        BadInput: if it is none, empty or too long.
+    """
+    value = row[column]
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_TEXT:
+        raise BadInput(f"Column '{column}' in {where} must be a list of {what}, and not empty.")
+    return value
+
+
+def number_in(value: object, column: str, where: str) -> float:
+    """Return a finite number, also from text, as CSV has it.
+
+    Raises:
+        BadInput: for anything else.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass  # refused below
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"Column '{column}' in {where} must be a finite number.")
+    return float(value)
 
 
 def _text(row: Mapping[str, Any], column: str | None, where: str, *, needed: bool) -> str:

@@ -4,7 +4,7 @@
 The rule, on differences candidate minus main measured on the same items:
 
 * A **protected** task *passes* when, with the gate's confidence, the candidate loses less than the
-  task's margin (non-inferiority). It *regresses* when the candidate is significantly worse (Holm
+  task's margin, in its metric's unit and direction (of an error, more is a loss) (non-inferiority). It *regresses* when the candidate is significantly worse (Holm
   over the deciding tasks) and that cannot be shown. Anything else is *not enough data*.
 * A **target** task must also gain, with the same confidence. A **watched** task decides nothing.
 * The **average** over all tasks that decide must show at least ``minimum_gain``, and with the
@@ -112,34 +112,35 @@ def _judge_task(
 
     if difference is None:
         return told(UNDECIDED, f"{spec.name} was not measured.")
-    effect, sure = difference.effect, _percent(1 - alpha)
-    shown = f"{spec.name} changes by {_points(effect)}"
+    sure, told_as = _percent(1 - alpha), _Unit(difference)
+    gain, least = difference.gain, difference.least_gain
+    shown = f"{spec.name} changes by {told_as.signed(difference.effect)}"
     lack = _too_few(difference)
     if lack is not None:
         return told(UNDECIDED, f"{shown}, but {lack}.")
-    if difference.lower <= -spec.margin:
-        if effect < 0 and p_adjusted < alpha:
-            return told(REGRESSES, f"{shown}, a significant loss; {_limit(spec.margin)}.")
+    allowed = told_as.limit(spec.margin)
+    if least <= -spec.margin:
+        if gain < 0 and p_adjusted < alpha:
+            return told(REGRESSES, f"{shown}, a significant loss; {allowed}.")
         needed = _needed(difference, -spec.margin)
         return told(
             UNDECIDED,
-            f"{shown}, but the true loss may be up to {_size(-difference.lower)}; "
-            f"{_limit(spec.margin)}{_enough(needed)}.",
+            f"{shown}, but the true loss may be up to {told_as.size(-least)}; "
+            f"{allowed}{_enough(needed)}.",
             needed,
         )
-    if spec.role == "target" and difference.lower <= 0:
-        if effect < 0 and p_adjusted < alpha:
+    if spec.role == "target" and least <= 0:
+        if gain < 0 and p_adjusted < alpha:
             return told(REGRESSES, f"{shown}, a significant loss, and this task must gain.")
         needed = _needed(difference, 0.0)
         return told(
             UNDECIDED, f"{shown}; a gain is asked for and not shown{_enough(needed)}.", needed
         )
-    if difference.lower >= 0:
+    if least >= 0:
         return told(PASSES, f"{shown}, a gain.")
     return told(
         PASSES,
-        f"{shown}; at {sure} confidence it loses at most {_size(-difference.lower)}, "
-        f"and {_limit(spec.margin)}.",
+        f"{shown}; at {sure} confidence it loses at most {told_as.size(-least)}, and {allowed}.",
     )
 
 
@@ -147,26 +148,27 @@ def _judge_average(difference: Difference, gate: GateSpec, alpha: float) -> Task
     def told(verdict: Verdict, note: str, needed: int | None = None) -> TaskJudgement:
         return TaskJudgement("average", "average", gate.margin, verdict, note, needed)
 
-    effect, sure = difference.effect, _percent(1 - alpha)
-    shown = f"the average changes by {_points(effect)}"
+    sure, told_as = _percent(1 - alpha), _Unit(difference)
+    gain, least = difference.gain, difference.least_gain
+    shown = f"the average changes by {told_as.signed(difference.effect)}"
     lack = _too_few(difference)
     if lack is not None:
         return told(UNDECIDED, f"{shown}, but {lack}.")
     floor = gate.minimum_gain - gate.margin
-    if difference.lower <= floor:
-        if effect < 0 and difference.p < alpha:
+    if least <= floor:
+        if gain < 0 and difference.p < alpha:
             return told(REGRESSES, f"{shown}, a significant loss.")
         needed = _needed(difference, floor)
         return told(
             UNDECIDED,
-            f"{shown}, but may truly be {_points(difference.lower)}; "
-            f"{_points(floor)} is the least{_enough(needed)}.",
+            f"{shown}, but may truly be {told_as.gain(least)}; "
+            f"{told_as.gain(floor)} is the least{_enough(needed)}.",
             needed,
         )
-    if effect < gate.minimum_gain:
-        least = f"at least {_points(gate.minimum_gain)}" if gate.minimum_gain else "no loss"
-        return told(UNDECIDED, f"{shown}, and {least} is asked for.")
-    return told(PASSES, f"{shown} (at {sure} confidence by {_points(difference.lower)} or more).")
+    if gain < gate.minimum_gain:
+        wanted = f"at least {told_as.gain(gate.minimum_gain)}" if gate.minimum_gain else "no loss"
+        return told(UNDECIDED, f"{shown}, and {wanted} is asked for.")
+    return told(PASSES, f"{shown} (at {sure} confidence by {told_as.gain(least)} or better).")
 
 
 def _overall(tasks: Sequence[TaskJudgement], average: TaskJudgement) -> tuple[Verdict, str]:
@@ -184,7 +186,7 @@ def _overall(tasks: Sequence[TaskJudgement], average: TaskJudgement) -> tuple[Ve
 def _too_few(difference: Difference) -> str | None:
     if difference.groups < MINIMUM_GROUPS:
         return f"{difference.groups} documents are too few; {MINIMUM_GROUPS} are the least"
-    if difference.smallest_class < MINIMUM_PER_CLASS:
+    if difference.smallest_class is not None and difference.smallest_class < MINIMUM_PER_CLASS:
         return (
             f"its rarest label has {difference.smallest_class} items; {MINIMUM_PER_CLASS} are "
             "the least"
@@ -193,30 +195,43 @@ def _too_few(difference: Difference) -> str | None:
 
 
 def _needed(difference: Difference, floor: float) -> int | None:
-    """Return the number of items at which the lower bound would reach ``floor``.
+    """Return the number of items at which the lower bound of the gain would reach ``floor``.
 
     A bound's distance from the effect shrinks with the square root of the number of items.
     """
-    room = difference.effect - floor
+    room = difference.gain - floor
     if room <= 0:
         return None
-    return math.ceil(difference.n * ((difference.effect - difference.lower) / room) ** 2)
+    reach = difference.gain - difference.least_gain
+    return math.ceil(difference.n * (reach / room) ** 2)
 
 
 def _enough(needed: int | None) -> str:
     return "" if needed is None else f" (about {needed:,} items would tell)"
 
 
-def _limit(margin: float) -> str:
-    return f"{_size(margin)} are allowed" if margin else "no loss is allowed"
+class _Unit:
+    """How a difference is told: shares in points of a hundred, anything else as it is."""
 
+    def __init__(self, difference: Difference) -> None:
+        self._share, self._direction = difference.share, difference.direction
 
-def _points(value: float) -> str:
-    return f"{value * 100:+.1f} points".replace("-", "−")
+    def signed(self, value: float) -> str:
+        """Tell a change with its sign."""
+        shown = f"{value * 100:+.1f} points" if self._share else f"{value:+.4g}"
+        return shown.replace("-", "−")
 
+    def gain(self, value: float) -> str:
+        """Tell a gain as the change that it is: of an error, a gain is a change downwards."""
+        return self.signed(self._direction * value)
 
-def _size(value: float) -> str:
-    return f"{value * 100:.1f} points"
+    def size(self, value: float) -> str:
+        """Tell a loss's size."""
+        return f"{value * 100:.1f} points" if self._share else f"{value:.4g}"
+
+    def limit(self, margin: float) -> str:
+        """Tell what may be lost."""
+        return f"{self.size(margin)} are allowed" if margin else "no loss is allowed"
 
 
 def _percent(value: float) -> str:

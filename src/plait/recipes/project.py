@@ -11,14 +11,15 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.recipes._reading import choice, keys, number, read_mapping, short, text, texts, whole
+from plait.recipes.tasks import KINDS, UNBOUNDED, metric_family
 
 FILE = "plait.yaml"
 MAX_CHARACTERS = 256_000
 MAX_TASKS = 200
 MAX_BUDGET = 1_000
 
-TASK_TYPES = ("text-classification",)
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+TASK_TYPES = tuple(KINDS)
+MAX_NEW_TOKENS = 1024
 ROLES = ("protected", "target", "watched")
 DEFAULT_METHODS = ("task_arithmetic", "ties")
 
@@ -32,7 +33,9 @@ class Columns:
     """Names of a data set's columns; without a group column every item is its own group.
 
     `image` and `audio` name columns that hold the path of a file inside the data set's folder; with
-    either, an item may lack its text (and the task its text column: `text: null`).
+    either, an item may lack its text (and the task its text column: `text: null`). `pair` names the
+    second text of a regression's pairs, `candidates` the texts that a ranking orders. What `text`
+    and `label` are by default, `plait.recipes.tasks.KINDS` says for each type of task.
     """
 
     text: str | None = "text"
@@ -40,6 +43,8 @@ class Columns:
     group: str | None = None
     image: str | None = None
     audio: str | None = None
+    pair: str | None = None
+    candidates: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ class TaskSpec:
     """One task: a data set, its columns, a metric, and what the gate asks of it.
 
     A *protected* task may lose at most ``margin``; a *target* task must gain as well; a *watched*
-    task is shown and decides nothing.
+    task is shown and decides nothing. A task that no contributor owns is ``seen: false``: what is
+    gained there was not trained for, and averages over seen and unseen tasks stand beside each
+    other.
     """
 
     name: str
@@ -58,6 +65,11 @@ class TaskSpec:
     columns: Columns = field(default_factory=Columns)
     role: str = "protected"
     margin: float = 0.05
+    seen: bool = True
+    max_new_tokens: int = 64
+    """Of generation: the most tokens that a model may answer with."""
+    harness: str | None = None
+    """Of lm-eval: the YAML file in the data set that describes the task."""
 
 
 @dataclass(frozen=True)
@@ -182,26 +194,63 @@ def parse_tasks(value: object, where: str) -> tuple[TaskSpec, ...]:
 
 
 def _task(value: object, where: str) -> TaskSpec:
-    known = ("name", "type", "dataset", "revision", "metric", "columns", "role", "margin")
-    data = keys(value, where, known)
+    known = ("name", "type", "dataset", "revision", "metric", "columns", "role", "margin", "seen")
+    data = keys(value, where, (*known, "max_new_tokens", "harness"))
     for key in ("name", "dataset"):
         if data.get(key) is None:
             raise BadInput(f"{where} needs '{key}'.")
+    kind = choice(data.get("type", TASK_TYPES[0]), f"{where}.type", TASK_TYPES)
+    metric = _metric(data.get("metric", KINDS[kind].usual), f"{where}.metric", kind)
+    for key, owner in (("max_new_tokens", "generation"), ("harness", "lm-eval")):
+        if key in data and kind != owner:
+            raise BadInput(f"{where}.{key} belongs to 'type: {owner}', but the type is '{kind}'.")
+    if kind == "lm-eval" and data.get("harness") is None:
+        raise BadInput(f"{where} needs 'harness': the YAML file of the task in its data set.")
+    seen = data.get("seen", True)
+    if not isinstance(seen, bool):
+        raise BadInput(f"{where}.seen must be true or false, not '{short(seen)}'.")
+    most = 1e9 if metric in UNBOUNDED else 1
     return TaskSpec(
         name=_word(data["name"], f"{where}.name", _NAME),
         dataset=text(data["dataset"], f"{where}.dataset"),
-        type=choice(data.get("type", TASK_TYPES[0]), f"{where}.type", TASK_TYPES),
+        type=kind,
         revision=text(data.get("revision", "main"), f"{where}.revision"),
-        metric=choice(data.get("metric", "balanced_accuracy"), f"{where}.metric", METRICS),
-        columns=_columns(data.get("columns"), f"{where}.columns"),
+        metric=metric,
+        columns=_columns(data.get("columns"), f"{where}.columns", kind),
         role=choice(data.get("role", "protected"), f"{where}.role", ROLES),
-        margin=number(data.get("margin", 0.05), f"{where}.margin", 0, 1),
+        margin=number(data.get("margin", 0.05), f"{where}.margin", 0, most),
+        seen=seen,
+        max_new_tokens=whole(
+            data.get("max_new_tokens", 64), f"{where}.max_new_tokens", 1, MAX_NEW_TOKENS
+        ),
+        harness=None if data.get("harness") is None else text(data["harness"], f"{where}.harness"),
     )
+
+
+def _metric(value: object, where: str, kind: str) -> str:
+    """Return the name of a metric that this type of task has."""
+    known = KINDS[kind].metrics
+    family, cutoff = metric_family(value) if isinstance(value, str) else ("", None)
+    if family not in known or (family.endswith("@k") and cutoff is None):
+        shown = tuple(name.replace("@k", "@10") for name in known)
+        return choice(value, f"{where} of {kind}", shown)
+    return str(value)
 
 
 def dump_tasks(tasks: Sequence[TaskSpec]) -> list[dict[str, Any]]:
     """Return tasks as plain values that `parse_tasks` reads back to equal ones."""
-    return [_plain(task) for task in tasks]
+    made = []
+    for task in tasks:
+        data = _plain(task)
+        usual = KINDS[task.type]
+        if (usual.text, usual.label) != (Columns.text, Columns.label) or usual.image or usual.audio:
+            # what is a default here may not be the type's
+            written = {"text": task.columns.text, "label": task.columns.label}
+            for key in ("image", "audio", "candidates"):
+                written[key] = getattr(task.columns, key)
+            data["columns"] = {**data.get("columns", {}), **written}
+        made.append(data)
+    return made
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -215,25 +264,27 @@ def _plain(value: Any) -> dict[str, Any]:
     return data
 
 
-def _columns(value: object, where: str) -> Columns:
-    if value is None:
-        return Columns()
-    data = keys(value, where, ("text", "label", "group", "image", "audio"))
+def _columns(value: object, where: str, kind: str) -> Columns:
+    usual = KINDS[kind]
+    known = ("text", "label", "group", "image", "audio", "pair", "candidates")
+    data = keys({} if value is None else value, where, known)
 
     def named(key: str, usual: str | None) -> str | None:
         value = data.get(key, usual)
         return None if value is None else text(value, f"{where}.{key}")
 
-    image, audio = named("image", None), named("audio", None)
-    written = named("text", "text")
-    if written is None and image is None and audio is None:
+    written, image = named("text", usual.text), named("image", usual.image)
+    audio, candidates = named("audio", usual.audio), named("candidates", usual.candidates)
+    if written is None and image is None and audio is None and kind != "lm-eval":
         raise BadInput(f"{where} names no text, image or audio column; a model needs one to read.")
     return Columns(
         text=written,
-        label=text(data.get("label", "label"), f"{where}.label"),
+        label=text(data.get("label", usual.label), f"{where}.label"),
         group=named("group", None),
         image=image,
         audio=audio,
+        pair=named("pair", None),
+        candidates=candidates,
     )
 
 

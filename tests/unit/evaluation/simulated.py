@@ -34,7 +34,9 @@ def simulate(
                 for s, y in enumerate(line)
             )
     made = [
-        summarise("gate", {t: score_items("balanced_accuracy", i, 2) for t, i in row.items()})
+        summarise(
+            "gate", {t: score_items("balanced_accuracy", i, {"classes": 2}) for t, i in row.items()}
+        )
         for row in rows
     ]
     return made[0], made[1]

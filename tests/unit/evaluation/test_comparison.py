@@ -26,7 +26,9 @@ def ungrouped(evaluation: Evaluation) -> Evaluation:
     return summarise(
         evaluation.split,
         {
-            name: score_items(task.metric, tuple(replace(i, group=i.id) for i in task.items), 2)
+            name: score_items(
+                task.metric, tuple(replace(i, group=i.id) for i in task.items), {"classes": 2}
+            )
             for name, task in evaluation.tasks.items()
         },
     )
@@ -113,13 +115,13 @@ def test_models_that_never_differ_still_leave_room_for_doubt() -> None:
 def test_refuses_other_items_tasks_or_metrics() -> None:
     a, b = simulate(np.random.default_rng(7), (1.0, 1.0), documents=12)
     task = b.tasks["only"]
-    fewer = summarise("gate", {"only": score_items(task.metric, task.items[1:], 2)})
+    fewer = summarise("gate", {"only": score_items(task.metric, task.items[1:], {"classes": 2})})
     flipped = tuple(replace(i, label=1 - i.label) for i in task.items)
     others = [
         fewer,
         summarise("gate", {"other": task}),
-        summarise("gate", {"only": score_items("accuracy", task.items, 2)}),
-        summarise("gate", {"only": score_items(task.metric, flipped, 2)}),
+        summarise("gate", {"only": score_items("accuracy", task.items, {"classes": 2})}),
+        summarise("gate", {"only": score_items(task.metric, flipped, {"classes": 2})}),
     ]
     for other in others:
         with pytest.raises(BadInput, match="same"):
@@ -151,7 +153,7 @@ def test_any_items_give_ordered_bounds(rows: list[tuple[int, bool, bool, bool]])
             ItemScore(str(k), str(row[0]), int(row[1]), int(row[column]), 0.5)
             for k, row in enumerate(rows)
         )
-        return summarise("gate", {"t": score_items("macro_f1", items, 2)})
+        return summarise("gate", {"t": score_items("macro_f1", items, {"classes": 2})})
 
     a, b = evaluation(2), evaluation(3)
     difference = compare(a, b, resamples=1_000).average
