@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choosing a method and its coefficients on validation items.
+"""Choosing a method and its coefficients for a merge, on validation items.
 
-The search is a fixed function of the number of contributions and of the scores: candidates are
-asked for in one order, the default first, and another one must be clearly better to be taken. So
-the same contributions give the same recipe in whatever order they were merged.
+The values to try, the candidates and their recipes are those of `plait.fusion.search`. What a merge
+adds is that its choice is a fixed function of the number of contributions and of the scores:
+candidates are asked for in one order, the default first, and another one must be clearly better to
+be taken. So the same contributions give the same recipe in whatever order they were merged, and
+scores that are known need not be measured again.
 
 Every contribution has the same weight. Weights of their own were measured and gained nothing that
 held on other items: with a few hundred items, more freedom finds more noise.
@@ -11,42 +13,18 @@ held on other items: with a few hundred items, more freedom finds more noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from plait.errors import BadInput
+from plait.fusion.search import Candidate, fits, recipe_of, tried
+from plait.fusion.weights import methods
 from plait.recipes.project import FusionSpec
+
+__all__ = ["Candidate", "Point", "Search", "candidates", "recipe_of", "search"]
 
 CLEARLY = 0.002
 """How much better than the default, in the metric's unit, another candidate must be."""
-
-_PER_MODEL = ("density", "epsilon", "gamma")
-"""Parameters that belong to each contribution; every other one belongs to the whole recipe."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A method and its values; ``parameters`` are sorted pairs, so that candidates compare."""
-
-    method: str
-    parameters: tuple[tuple[str, Any], ...]
-
-    @classmethod
-    def of(cls, method: str, /, **parameters: Any) -> Candidate:
-        """Make a candidate from named values."""
-        return cls(method, tuple(sorted(parameters.items())))
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The parameters by name, as people see them."""
-        return dict(self.parameters)
-
-    @property
-    def weight(self) -> float | None:
-        """The weight of each contribution, for the methods that have one."""
-        weight = self.values.get("weight")
-        return None if weight is None else float(weight)
 
 
 @dataclass(frozen=True)
@@ -79,28 +57,36 @@ Measure = Callable[[Sequence[Candidate]], Sequence[Mapping[str, float]]]
 def candidates(spec: FusionSpec, count: int) -> list[Candidate]:
     """List what is measured, the default first; at most ``spec.budget``.
 
+    Of several methods each gets its default measured before any gets its second value, so that a
+    small budget compares methods and a large one their coefficients too.
+
     Args:
         spec: a fixed method, or the methods that may be tried.
         count: how many contributions are fused.
 
     Raises:
-        BadInput: the search has no values to try for one of the methods.
+        BadInput: there is no such method, it needs data of the contributions, or none can fuse so
+            many contributions.
     """
     if spec.method != "search":
         return [_fixed(spec, count)]
-    listed: list[Candidate] = []
+    listed: list[list[Candidate]] = []
     # A single contribution is best taken as it is; several are best merged sign by sign.
-    for method in sorted(spec.methods, key=lambda name: _preference(name, count)):
-        tried = _GRIDS.get(method)
-        if tried is None:
-            known = ", ".join(sorted(_GRIDS))
+    for name in sorted(spec.methods, key=lambda name: _preference(name, count)):
+        method = methods.get(name)
+        if needs_data(name):
             raise BadInput(
-                f"plait.yaml: the search knows no values to try for the method '{method}'; "
-                f"fusion.methods may name {known}. Any other method can be given as "
-                "fusion.method with its parameters."
+                f"plait.yaml: fusion.methods lists '{name}', which needs statistics or texts of "
+                "the contributors' data; a merge has weights alone. Any other method can be tried."
             )
-        listed += tried(count)
-    return list(dict.fromkeys(listed))[: spec.budget]
+        if fits(method, count):
+            listed.append(tried(name, count))
+    if not listed:
+        raise BadInput(
+            f"plait.yaml: none of fusion.methods ({', '.join(spec.methods)}) can fuse {count} "
+            f"contribution{'s' if count != 1 else ''}; add one that takes any number, such as ties."
+        )
+    return list(dict.fromkeys(_in_turn(listed)))[: spec.budget]
 
 
 def search(spec: FusionSpec, count: int, measure: Measure) -> Search:
@@ -121,73 +107,26 @@ def search(spec: FusionSpec, count: int, measure: Measure) -> Search:
     return Search(tuple(points), best if clear else 0)
 
 
-def recipe_of(candidate: Candidate, base: str, references: Sequence[str]) -> dict[str, Any]:
-    """Write a candidate over some contributions as a recipe in mergekit's language.
+def needs_data(name: str) -> bool:
+    """Tell whether a method looks at more than weights."""
+    method = methods.get(name)
+    return method.statistics is not None or method.learns is not None
 
-    Leaving a contribution out changes nothing for the others: that is what credit compares.
-    """
-    values = candidate.values
-    weight = values.pop("weight", None)
-    own = {name: values.pop(name) for name in _PER_MODEL if name in values}
-    if weight is not None:
-        own = {"weight": weight, **own}
-    recipe: dict[str, Any] = {
-        "merge_method": candidate.method,
-        "base_model": base,
-        "models": [
-            {"model": reference, **({"parameters": dict(own)} if own else {})}
-            for reference in references
-        ],
-    }
-    if values:
-        recipe["parameters"] = values
-    return recipe | {"dtype": "float32", "tokenizer_source": "base", "order": "canonical"}
+
+def _in_turn(listed: Sequence[Sequence[Candidate]]) -> list[Candidate]:
+    longest = max(map(len, listed))
+    return [row[place] for place in range(longest) for row in listed if place < len(row)]
 
 
 def _fixed(spec: FusionSpec, count: int) -> Candidate:
-    grid = _GRIDS.get(spec.method)
-    usual = next(iter(grid(count))).values if grid is not None else {}
+    try:
+        usual = tried(spec.method, count)[0].values
+    except BadInput:
+        methods.get(spec.method)  # an unknown method is told by its own sentence
+        usual = {}
     return Candidate.of(spec.method, **{**usual, **spec.parameters})
 
 
 def _preference(method: str, count: int) -> int:
     order = ("task_arithmetic", "ties") if count == 1 else ("ties", "task_arithmetic")
     return order.index(method) if method in order else len(order)
-
-
-def _task_arithmetic(count: int) -> Iterator[Candidate]:
-    weights = (1.0,) if count == 1 else (0.4, 0.5, 0.3, round(1 / count, 4))
-    for weight in weights:
-        yield Candidate.of("task_arithmetic", weight=weight)
-
-
-def _ties(count: int) -> Iterator[Candidate]:
-    scales = (1.0,) if count == 1 else (1.0, 0.8)
-    for scale in scales:
-        for density in (0.5,) if count == 1 else (0.5, 0.3):
-            values = {"lambda": scale, "normalize": True}
-            yield Candidate.of("ties", weight=1.0, density=density, **values)
-
-
-def _dare_ties(count: int) -> Iterator[Candidate]:
-    weight = round(1 / count, 4)
-    for density in (0.7, 0.5):
-        yield Candidate.of("dare_ties", weight=weight, density=density)
-
-
-def _dare_linear(count: int) -> Iterator[Candidate]:
-    for weight in (1.0,) if count == 1 else (0.4, 0.5):
-        yield Candidate.of("dare_linear", weight=weight, density=0.7)
-
-
-def _linear(count: int) -> Iterator[Candidate]:
-    yield Candidate.of("linear", weight=1.0)
-
-
-_GRIDS: dict[str, Callable[[int], Iterator[Candidate]]] = {
-    "task_arithmetic": _task_arithmetic,
-    "ties": _ties,
-    "dare_ties": _dare_ties,
-    "dare_linear": _dare_linear,
-    "linear": _linear,
-}

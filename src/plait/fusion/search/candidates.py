@@ -34,13 +34,20 @@ class Candidate:
         return None if weight is None else float(weight)
 
 
+ALONE = Candidate.of("task_arithmetic", weight=1.0)
+"""What gives a single contribution as it is."""
+
+
 def recipe_of(candidate: Candidate, base: str, references: Sequence[str]) -> dict[str, Any]:
     """Write a candidate over some contributions as a recipe in mergekit's language.
 
     Every contribution gets the same values, so that leaving one out changes nothing for the others.
+    One alone is taken as it is where the method needs several.
     """
-    values = candidate.values
     method = methods.get(candidate.method)
+    if len(references) == 1 and method.models[0] > 1:
+        candidate, method = ALONE, methods.get(ALONE.method)
+    values = candidate.values
     mine = [p.name for p in method.parameters if p.per_model and p.name in values]
     own = {
         name: values.pop(name) for name in sorted(mine, key=lambda name: (name != "weight", name))

@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plait.fusion.search.items import Deck, Floats, Mask, score, task_score
 from plait.fusion.search.race import Race, Trial
+
+if TYPE_CHECKING:
+    from plait.evaluation.bootstrap import Sample
 
 RESAMPLES = 2_000
 
@@ -119,18 +123,10 @@ def gain_of(
 def interval_of(trial: Trial, seed: int = 0) -> tuple[float, float]:
     """Return the 95% interval of a trial's score on all items."""
     from plait.evaluation import bootstrap
-    from plait.evaluation.metrics import metric
 
-    samples = [
-        bootstrap.resample(
-            trial.outcomes.table(i)[:, None],
-            metric(deck.task.metric),
-            resamples=RESAMPLES,
-            seed=seed,
-            key=deck.task.name,
-        )
-        for i, deck in enumerate(trial.outcomes.decks)
-    ]
+    decks = trial.outcomes.decks
+    tables = [trial.outcomes.table(i)[:, None] for i in range(len(decks))]
+    samples = _samples(decks, tables, seed)
     return bootstrap.interval(samples, lambda scores: scores[..., 0], bounds=(0.0, 1.0))
 
 
@@ -142,21 +138,11 @@ def _gain(
     seed: int,
 ) -> Gain:
     from plait.evaluation import bootstrap
-    from plait.evaluation.metrics import metric
 
     if all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True)):
         return Gain(0.0, 0.0, 0.0, False)
-    samples = [
-        bootstrap.resample(
-            np.stack([a, b], axis=1),
-            metric(deck.task.metric),
-            resamples=RESAMPLES,
-            seed=seed,
-            key=deck.task.name,
-        )
-        for deck, a, b in zip(decks, mine, theirs, strict=True)
-    ]
-    found = bootstrap.deviations(samples, bootstrap.as_difference(0, 1))
+    tables = [np.stack([a, b], axis=1) for a, b in zip(mine, theirs, strict=True)]
+    found = bootstrap.deviations(_samples(decks, tables, seed), bootstrap.as_difference(0, 1))
     confidence = NormalDist().cdf(standard_errors)
     return Gain(
         found.effect,
@@ -164,6 +150,24 @@ def _gain(
         min(1.0, found.upper(0.975)),
         found.lower(confidence) > 0,
     )
+
+
+def _samples(decks: Sequence[Deck], tables: Sequence[Floats], seed: int) -> list[Sample]:
+    """Draw the groups of every task again and again; tables are [groups, models, 3, classes]."""
+    from plait.evaluation import bootstrap
+    from plait.evaluation.measures import Additive
+    from plait.evaluation.metrics import metric
+
+    found = []
+    for deck, table in zip(decks, tables, strict=True):
+        true = table.sum(axis=0)[0, 0]
+        present = true[true > 0]
+        # one item of the smallest class
+        measure = Additive(table, metric(deck.task.metric), 1 / (len(present) * present.min()))
+        found.append(
+            bootstrap.resample(measure, resamples=RESAMPLES, seed=seed, key=deck.task.name)
+        )
+    return found
 
 
 def _out_of_fold(deck: Deck, place: int, chosen: Sequence[Trial]) -> Floats:

@@ -28,6 +28,8 @@ Mask = NDArray[np.bool_]
 FACTOR = 2
 """How many times as many items each round of successive halving takes."""
 NEARLY_ALL = 0.75
+COUNTED = ("accuracy", "balanced_accuracy", "macro_f1")
+"""Metrics of counts by class that add up over documents, so that any of them can be left out."""
 
 Measure = Callable[[Sequence["Task"]], Mapping[str, "TaskResult"]]
 """Runs the model that a search has loaded on some tasks' items."""
@@ -65,6 +67,12 @@ def deal(tasks: Sequence[Task], folds: int, seed: int) -> list[Deck]:
     Raises:
         BadInput: if a task has fewer groups than there are folds, or two.
     """
+    for task in tasks:
+        if task.metric not in COUNTED:
+            raise BadInput(
+                f"Task '{task.name}' is scored by {task.metric}; a search compares candidates by "
+                f"one of {', '.join(COUNTED)}."
+            )
     known: dict[str, int] = {}
     return [_deal_one(task, folds, seed, known) for task in tasks]
 

@@ -77,7 +77,7 @@ def usual(method: str, count: int) -> dict[str, Any]:
     Raises:
         BadInput: if the method has a coefficient that has no usual value.
     """
-    return next(iter(tried(method, count))).values
+    return tried(method, count)[0].values
 
 
 def tried(method: str, count: int) -> list[Candidate]:

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from plait.collaboration.merging.search import Candidate, candidates, recipe_of, search
+from plait.collaboration.merging.search import (
+    Candidate,
+    candidates,
+    needs_data,
+    recipe_of,
+    search,
+)
 from plait.errors import BadInput
+from plait.fusion.search import fits
+from plait.fusion.weights import methods
 from plait.recipes.fusion import parse_recipe
 from plait.recipes.project import FusionSpec
 
@@ -77,9 +85,52 @@ def test_a_fixed_method_is_not_searched() -> None:
     assert slerp == [Candidate.of("slerp", t=0.3)]
 
 
-def test_a_method_without_values_to_try_is_named() -> None:
-    with pytest.raises(BadInput, match="'slerp'"):
+def test_every_method_that_needs_no_data_may_be_named() -> None:
+    free = [name for name in methods.names() if not needs_data(name)]
+    assert len(free) > 20
+    for count in (1, 2, 3, 5):
+        spec = FusionSpec(methods=tuple(free), budget=1000)
+        listed = candidates(spec, count)
+        assert len(listed) == len(set(listed))
+        fit = {name for name in free if fits(methods.get(name), count)}
+        assert {one.method for one in listed} == fit
+        for one in listed:
+            parsed = parse_recipe(recipe_of(one, "base", [f"m{i}" for i in range(count)]))
+            given = {*parsed.parameters, *parsed.models[0].parameters}
+            known = {p.name for p in methods.get(one.method).parameters}
+            needed = {p.name for p in methods.get(one.method).parameters if p.default is None}
+            assert needed <= given <= known
+
+
+def test_methods_take_turns_so_that_a_small_budget_compares_them() -> None:
+    spec = FusionSpec(methods=("ties", "task_arithmetic", "della", "tsv_m"), budget=4)
+    listed = candidates(spec, 3)
+    assert [one.method for one in listed] == ["ties", "task_arithmetic", "della", "tsv_m"]
+
+
+def test_a_method_that_needs_data_is_named() -> None:
+    with pytest.raises(BadInput, match=r"'regmean'.*data"):
+        candidates(FusionSpec(methods=("ties", "regmean")), 2)
+
+
+def test_a_method_that_cannot_fuse_so_many_is_left_out_or_named() -> None:
+    listed = candidates(FusionSpec(methods=("slerp", "ties")), 2)
+    assert {one.method for one in listed} == {"ties"}
+    with pytest.raises(BadInput, match=r"slerp.*2 contributions"):
         candidates(FusionSpec(methods=("slerp",)), 2)
+
+
+def test_one_contribution_alone_is_itself_where_the_method_needs_several() -> None:
+    stock = candidates(FusionSpec(methods=("model_stock",)), 3)[0]
+    assert recipe_of(stock, "base", ["a", "b"])["merge_method"] == "model_stock"
+    alone = recipe_of(stock, "base", ["a"])
+    assert alone["merge_method"] == "task_arithmetic"
+    assert alone["models"] == [{"model": "a", "parameters": {"weight": 1.0}}]
+
+
+def test_an_unknown_method_is_told_with_the_nearest() -> None:
+    with pytest.raises(BadInput, match="did you mean 'ties'"):
+        candidates(FusionSpec(methods=("tiess",)), 2)
 
 
 def test_recipes_are_mergekits_language() -> None:
