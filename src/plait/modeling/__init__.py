@@ -39,7 +39,7 @@ class Architecture:
         )
 
     def files(self) -> tuple[str, ...]:
-        """Return the files that the module needs, itself first: what is written beside a model."""
+        """Return the files that the module needs: what is written beside a saved model."""
         found: list[str] = []
         wanted = [self.module]
         while wanted:
@@ -75,13 +75,18 @@ def register() -> None:
         AutoModelForImageClassification,
         AutoModelForSequenceClassification,
         AutoProcessor,
+        AutoTokenizer,
     )
 
+    from plait.modeling.ensemble import MEMBER_CLASSES, PlaitEnsembleConfig, PlaitEnsembleTokenizer
+
     for name, architecture in ARCHITECTURES.items():
-        if not (FOLDER / f"{architecture.module}.py").is_file():
-            continue
         config, model, processor = architecture.classes()
         AutoConfig.register(name, config, exist_ok=True)
         AutoModelForSequenceClassification.register(config, model, exist_ok=True)
         AutoModelForImageClassification.register(config, model, exist_ok=True)
         AutoProcessor.register(config, processor, exist_ok=True)
+        MEMBER_CLASSES[name] = (config, model, processor)
+    AutoTokenizer.register(
+        PlaitEnsembleConfig, tokenizer_class=PlaitEnsembleTokenizer, exist_ok=True
+    )
