@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table's rows: what is made of the fine-tunes, at published defaults unless the name says so.
+
+Where a paper tunes a factor on the summed change, a second row, `… λ`, tunes that factor on the
+validation items of all seen tasks, over the same values for every method.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import plait.fusion
+from fusion_quality import judging, models, settings
+from fusion_quality.models import Town
+
+FACTORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0)
+"""Values of λ, of the changes' sum or of what a method makes of it at its default."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model that a row made: its folder, CPU-seconds, and what is worth telling."""
+
+    folder: Path
+    cpu_seconds: float
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: how its model is made from a town, in a folder that does not exist yet."""
+
+    name: str
+    title: str
+    group: str
+    make: Callable[[Town, Path], Made]
+    note: str = ""
+
+
+def weights(
+    name: str,
+    title: str,
+    method: str,
+    *,
+    weight: float | None = None,
+    statistics: str = "",
+    tasks: bool = False,
+    base: bool = True,
+    note: str = "",
+    dialect: str | None = None,
+    **parameters: Any,
+) -> Row:
+    """Return a row that one recipe of weights makes."""
+
+    def make(town: Town, out: Path) -> Made:
+        made = recipe(
+            town,
+            method,
+            weight=weight,
+            statistics=statistics,
+            tasks=tasks,
+            base=base,
+            dialect=dialect,
+            parameters=parameters,
+        )
+        before = (
+            sum(models.cost(town.with_statistics(t, statistics)) for t in settings.SEEN)
+            if statistics
+            else 0.0
+        )
+        started = time.process_time()
+        plait.fusion.fuse(made, out, threads=1)
+        return Made(out, before + time.process_time() - started)
+
+    return Row(name, title, "weights", make, note)
+
+
+def recipe(
+    town: Town,
+    method: str,
+    *,
+    weight: float | None = None,
+    statistics: str = "",
+    tasks: bool = False,
+    base: bool = True,
+    dialect: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a recipe of weights over the town's fine-tunes."""
+    own = {"parameters": {"weight": weight}} if weight is not None else {}
+    entries = []
+    for task in settings.SEEN:
+        folder = town.with_statistics(task, statistics) if statistics else town.tuned(task)
+        entries.append({"model": str(folder), **own, **({"task": task} if tasks else {})})
+    made: dict[str, Any] = {"merge_method": method, "models": entries, "dtype": "float32"}
+    if base:
+        made["base_model"] = str(town.base)
+    if tasks:
+        made["tasks"] = task_list(town)
+    if dialect:
+        made["dialect"] = dialect
+    return made | ({"parameters": dict(parameters)} if parameters else {})
+
+
+def task_list(town: Town) -> list[dict[str, Any]]:
+    """Return the seen tasks as recipes name them."""
+    return [
+        {
+            "name": task,
+            "dataset": str(town.data(task)),
+            "metric": "accuracy",
+            "columns": {"group": "group"},
+        }
+        for task in settings.SEEN
+    ]
+
+
+def tuned_factor(row: Row) -> Row:
+    """Return the row with a factor on its change from the base, the best on validation items."""
+
+    def make(town: Town, out: Path) -> Made:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        whole = row.make(town, out)
+        started = time.process_time()
+        predictor = judging.load(out)
+        base = load_file(town.base / "model.safetensors")
+        fused = load_file(out / "model.safetensors")
+
+        def at(factor: float) -> dict[str, Any]:
+            return {n: base[n] + factor * (t - base[n]) if t.is_floating_point() else t
+                    for n, t in fused.items()}  # fmt: skip
+
+        found = {}
+        with torch.no_grad():
+            for factor in FACTORS:
+                predictor.load_tensors((n, t.numpy()) for n, t in at(factor).items())
+                marks = judging.seen(predictor, town, "validation")
+                found[factor] = judging.mean(judging.accuracies(marks))
+        best = max(found, key=lambda factor: (round(found[factor], 6), -abs(np.log(factor))))
+        save_file(at(best), out / "model.safetensors", metadata={"format": "pt"})
+        told = {"factor": best, "validation": {str(f): round(s, 4) for f, s in found.items()}}
+        return Made(out, whole.cpu_seconds + time.process_time() - started, told)
+
+    return Row(f"{row.name}-tuned", f"{row.title}, λ tuned", row.group, make, row.note)
+
+
+def searched(name: str, title: str, method: str, search: Mapping[str, Any], **more: Any) -> Row:
+    """Return a row whose coefficients Plait's search chooses."""
+
+    def make(town: Town, out: Path) -> Made:
+        made = recipe(town, method, weight=more.get("weight"), parameters=more.get("parameters"))
+        made |= {"tasks": task_list(town), "search": dict(search), "seed": town.seed}
+        started = time.process_time()
+        result = plait.fusion.fuse(made, out, threads=1)
+        told = {"chosen": result.report.get("search", {}).get("chosen")}
+        return Made(out, time.process_time() - started, told)
+
+    return Row(name, title, "Plait", make)
+
+
+def levels(name: str, title: str, method: str, **keys: Any) -> Row:
+    """Return a row that a recipe above the weights makes."""
+
+    def make(town: Town, out: Path) -> Made:
+        made = {
+            "method": method,
+            "base_model": str(town.base),
+            "models": [{"name": t, "model": str(town.tuned(t)), **_owned(method, t)}
+                       for t in settings.SEEN],
+            "tasks": task_list(town),
+            "splits": {"train": "train", "validation": "validation", "test": None},
+            "seed": town.seed,
+            **keys,
+        }  # fmt: skip
+        started = time.process_time()
+        result = plait.fusion.fuse(made, out, threads=1)
+        return Made(out, time.process_time() - started, {"report": _short(result.report)})
+
+    return Row(name, title, "Plait", make)
+
+
+def _owned(method: str, task: str) -> dict[str, Any]:
+    return {"tasks": [task]} if method == "distill" else {}
+
+
+def _short(report: Mapping[str, Any]) -> Any:
+    return {k: v for k, v in report.items() if k in ("chosen", "why", "table", "auto")}
+
+
+def _pretrained(town: Town, out: Path) -> Made:
+    return Made(town.base, 0.0)
+
+
+def _multitask(town: Town, out: Path) -> Made:
+    return Made(town.multitask, models.cost(town.multitask))
+
+
+_MERGED = (
+    weights("task_arithmetic", "Task arithmetic, λ 0.3", "task_arithmetic", weight=0.3),
+    weights("ties_paper", "TIES (paper), 20%, λ 1", "ties", weight=1.0, dialect="paper",
+            density=0.2),
+    weights("tsv_m", "TSV-M", "tsv_m"),
+    weights("iso_c", "ISO-C", "iso_c"),
+    weights("iso_cts", "ISO-CTS", "iso_cts"),
+    weights("wudi", "WUDI", "wudi"),
+    weights("knots_ties", "KnOTS-TIES, 20%", "knots_ties", density=0.2),
+)  # fmt: skip
+
+ROWS: tuple[Row, ...] = (
+    Row("pretrained", "Pre-trained, probes as heads", "bounds", _pretrained),
+    Row("multitask", "Multitask training (MTL)", "bounds", _multitask),
+    weights("average", "Simple average", "linear", weight=1.0, base=False),
+    *_MERGED,
+    weights("regmean", "RegMean", "regmean", statistics="gram", base=False),
+    weights("fisher", "Fisher", "fisher", statistics="fisher", base=False),
+    weights("ties_mergekit", "TIES (mergekit), 20%", "ties", weight=1.0, density=0.2),
+    weights("dare_linear", "DARE, 90% dropped, λ 0.3", "dare_linear", weight=0.3, density=0.1),
+    weights("dare_ties", "DARE-TIES, 90% dropped, λ 0.3", "dare_ties", weight=0.3, density=0.1),
+    weights("della", "DELLA, 70% dropped", "della", weight=1.0, density=0.3),
+    weights("breadcrumbs", "Breadcrumbs, 85% and 1% dropped, λ 0.3", "breadcrumbs", weight=0.3,
+            density=0.14),
+    weights("sce", "SCE, 10%", "sce", select_topk=0.1),
+    weights("model_stock", "Model Stock", "model_stock"),
+    weights("karcher", "Karcher mean", "karcher", base=False),
+    weights("multislerp", "Multi-SLERP", "multislerp", weight=1.0, base=False),
+    weights("ram", "RAM", "ram"),
+    weights("ramplus_tl", "RAM+", "ramplus_tl"),
+    weights("regmean_plusplus", "RegMean++", "regmean_plusplus", tasks=True, base=False,
+            texts=settings.STATISTICS_TEXTS),
+    weights("adamerging_task", "AdaMerging, task-wise", "adamerging", tasks=True,
+            variant="task-wise", steps=60, rate=1e-2, batch=8),
+    weights("adamerging_layer", "AdaMerging, layer-wise", "adamerging", tasks=True,
+            variant="layer-wise", steps=60, rate=1e-2, batch=8),
+    *(tuned_factor(row) for row in _MERGED),
+)  # fmt: skip
