@@ -16,7 +16,7 @@ _WANTED = ["*.safetensors", *SMALL_FILES]
 def is_repository(reference: str) -> bool:
     """Tell whether a reference can be a repository's, and is no folder."""
     return (
-        not Path(reference).expanduser().is_dir()
+        not Path(reference).expanduser().exists()
         and _REPOSITORY.fullmatch(reference) is not None
         and ".." not in reference
     )
@@ -25,11 +25,13 @@ def is_repository(reference: str) -> bool:
 def resolve_model(reference: str) -> Path:
     """Return the folder of a model: the folder itself, else a snapshot by the hub's client.
 
+    A GGUF file stands for itself.
+
     Raises:
         BadInput: if there is no such folder and no such repository can be fetched.
     """
     folder = Path(reference).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or (folder.suffix == ".gguf" and folder.is_file()):
         return folder
     if not is_repository(reference):
         raise BadInput(f"There is no model folder '{reference}'.")

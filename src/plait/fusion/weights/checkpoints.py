@@ -20,6 +20,7 @@ from plait.fusion.weights.safetensors import Entry, read_header
 
 MAX_INDEX = 200_000_000
 MAX_CONFIG = 20_000_000
+GGUF = ".gguf"
 STATISTICS = "plait_statistics.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -91,6 +92,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         BadInput: as `check_model`.
     """
+    if folder.is_file() and folder.suffix == GGUF:
+        return _open_gguf(folder)
     if not folder.is_dir():
         raise BadInput(f"There is no model folder {folder}.")
     index = folder / "model.safetensors.index.json"
@@ -107,6 +110,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         files, wanted = _indexed(folder, index, ".bin")
     else:
         files = tuple(f for f in (folder / "pytorch_model.bin",) if f.is_file())
+    if not files and (single_gguf := _only_gguf(folder)):
+        return _open_gguf(single_gguf)
     if not files:
         raise BadInput(_nothing_to_read(folder))
     if (folder / "adapter_config.json").is_file() and files[0].name.startswith("adapter"):
@@ -137,6 +142,24 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         statistics = read_header(folder / STATISTICS)
     config = read_json(folder / "config.json", MAX_CONFIG)
     return Checkpoint(folder, files, tensors, config, stamps, statistics)
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    """Open a GGUF file; the folder where it lies may have its configuration and tokenizer."""
+    from plait.fusion.weights.gguf_models import read_model
+
+    stamps = {path: file_stamp(path)}
+    tensors, config = read_model(path, read_json(path.parent / "config.json", MAX_CONFIG))
+    if not tensors:
+        raise BadInput(f"{path} has no tensors.")
+    return Checkpoint(path.parent, (path,), tensors, config, stamps)
+
+
+def _only_gguf(folder: Path) -> Path | None:
+    found = sorted(folder.glob(f"*{GGUF}"))
+    if len(found) > 1:
+        raise BadInput(f"{folder} has {len(found)} GGUF files; name one of them, as '{found[0]}'.")
+    return found[0] if found else None
 
 
 def with_statistics(model: Checkpoint) -> Checkpoint:

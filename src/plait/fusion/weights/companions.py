@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
-from plait.fusion.weights.checkpoints import MAX_CONFIG, Checkpoint, read_json
+from plait.fusion.weights.checkpoints import GGUF, MAX_CONFIG, Checkpoint, read_json
+from plait.fusion.weights.gguf_models import write_tokenizer
 from plait.fusion.weights.numbers import NAMES
 from plait.fusion.weights.plan import Plan
 from plait.fusion.weights.templates import FILE as TEMPLATE
@@ -62,6 +63,9 @@ def write_companions(
         (folder / HEADS / task).mkdir(parents=True, exist_ok=True)
         for name in _HEAD_FILES:
             shutil.copyfile(place / name, folder / HEADS / task / name)
+    source = words.files[0]
+    if source.suffix == GGUF and not any((folder / name).exists() for name in _TOKENIZER):
+        write_tokenizer(source, folder)
     _write_tokenizer(folder, plan)
     _write_template(folder, plan, models)
     config = dict(donor.config)
