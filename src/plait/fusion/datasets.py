@@ -20,7 +20,7 @@ def model_folder(reference: str, folder: Path, resolve: Resolver | None = None) 
         BadInput: if it is found nowhere.
     """
     beside = folder / Path(reference).expanduser()
-    return beside if beside.is_dir() else Path((resolve or resolve_model)(reference))
+    return beside if beside.exists() else Path((resolve or resolve_model)(reference))
 
 
 def data_folder(spec: TaskSpec, folder: Path) -> Path:

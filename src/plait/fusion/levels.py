@@ -167,7 +167,7 @@ def beside(
     stages = [mixture] if mixture else [stage for _, stage in load_stages(recipe)]
     named = {part for stage in stages for part in stage.references()}
     parts = {part for name in named for part in split_adapter(name) if part}
-    if not any((folder / part).is_dir() and not Path(part).is_dir() for part in parts):
+    if not any((folder / part).exists() and not Path(part).exists() for part in parts):
         return resolve
     from plait.fusion.datasets import model_folder
 
