@@ -53,7 +53,7 @@ def _specs(source: object) -> tuple[list[TaskSpec], Path]:
     if isinstance(source, str | Path):
         path = Path(source)
         if (path / "data").is_dir():
-            return [_data_folder(path)], Path()
+            return [task_of_folder(path)], Path()
         if path.is_dir():
             path = path / FILE
         project = load_project(path)
@@ -65,7 +65,7 @@ def _specs(source: object) -> tuple[list[TaskSpec], Path]:
     raise BadInput("Say which tasks to evaluate on: a plait.yaml, or the folder of a data set.")
 
 
-def _data_folder(path: Path) -> TaskSpec:
+def task_of_folder(path: Path) -> TaskSpec:
     """Make a task of a data set folder: columns text and label, document too if it is there."""
     probe = TaskSpec(name=path.resolve().name, dataset=str(path))
     grouped = TaskSpec(name=probe.name, dataset=probe.dataset, columns=Columns(group="document"))
