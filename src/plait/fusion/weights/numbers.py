@@ -7,12 +7,16 @@ ties to even, as hardware does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+    Array = np.ndarray  # numpy.typing takes a tenth of the whole start to import
 
 # safetensors' name of a format -> the numpy type that holds its bytes
 STORAGE: dict[str, np.dtype[Any]] = {

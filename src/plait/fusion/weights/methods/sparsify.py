@@ -101,8 +101,26 @@ def keep_at_random(block: Block, place: int, values: Array) -> Array | None:
     if density >= 1:
         return None
     kept = block.scratch("part")
-    np.less(draws(block, place, values.size), round(density * 65536), out=kept, casting="unsafe")
+    if _recall(block, place, kept):
+        return kept
+    drawn = np.less(draws(block, place, values.size), round(density * 65536))
+    _remember(block, place, drawn)
+    np.copyto(kept, drawn)
     return kept
+
+
+def _remember(block: Block, place: int, kept: Array) -> None:
+    """Keep what is kept, as bits, for the next time that the block comes by."""
+    if block.state:
+        block.state.masks[place, block.start] = np.packbits(kept)
+
+
+def _recall(block: Block, place: int, kept: Array) -> bool:
+    known = block.state.masks.get((place, block.start)) if block.state else None
+    if known is None:
+        return False
+    np.copyto(kept, np.unpackbits(known, count=kept.size))
+    return True
 
 
 def keep_by_rank(block: Block, place: int, values: Array) -> Array | None:
@@ -116,9 +134,7 @@ def keep_by_rank(block: Block, place: int, values: Array) -> Array | None:
     if density >= 1:
         return None
     kept = block.scratch("part")
-    known = block.state.masks.get((place, block.start)) if block.state else None
-    if known is not None:
-        kept[:] = np.unpackbits(known, count=kept.size)
+    if _recall(block, place, kept):
         return kept
     width = block.shape[1] if len(block.shape) > 1 else block.total
     depth = math.prod(block.shape[2:])
@@ -129,24 +145,28 @@ def keep_by_rank(block: Block, place: int, values: Array) -> Array | None:
     chance = density - spread + 2 * spread * steps if width > 1 else np.array([density])
     limits = np.round(chance * 65536).astype(np.uint32)
     drawn = draws(block, place, values.size).reshape(-1, width) < limits
-    mask = np.empty(rows.shape, bool)
-    np.put_along_axis(mask, order, drawn, 1)
+    mask = np.empty(rows.size, bool)
+    mask[order.reshape(-1)] = drawn.reshape(-1)
     back = mask.reshape(-1, depth, width).transpose(0, 2, 1)
     kept.reshape(-1, width, depth)[:] = back
-    if block.state:
-        block.state.masks[place, block.start] = np.packbits(back)
+    _remember(block, place, back)
     return kept
 
 
 def _ranks(rows: Array) -> Array:
-    """Return the places of each row's values from small to large; of equal ones the first first."""
-    if rows.dtype != np.float32 or rows.shape[1] > 1 << 31:
-        return np.argsort(rows, axis=1, kind="stable")
+    """Return the places in the block of each row's values from small to large.
+
+    Of equal values the first is first.
+    """
+    places = np.arange(rows.size, dtype=np.uint64).reshape(rows.shape)
+    if rows.dtype != np.float32 or rows.size > 1 << 31:
+        return np.take_along_axis(places, np.argsort(rows, axis=1, kind="stable"), 1)
     # one number of value and place: sorting needs no second array, and no two are equal
-    keys = rows.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(rows.shape[1], dtype=np.uint64)
+    keys = places
+    keys.view(np.uint32).reshape(-1)[1::2] = rows.view(np.uint32).reshape(-1)
     keys.sort(axis=1)
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    np.bitwise_and(keys, 0xFFFFFFFF, out=keys)
+    return keys.view(np.int64)
 
 
 def draws(block: Block, place: int, size: int) -> Array:
