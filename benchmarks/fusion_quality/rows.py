@@ -18,6 +18,7 @@ import numpy as np
 import plait.fusion
 from fusion_quality import judging, models, settings
 from fusion_quality.models import Town
+from plait.fusion.weights import methods as weight_methods
 
 FACTORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Values of λ, of the changes' sum or of what a method makes of it at its default."""
@@ -180,6 +181,10 @@ def levels(name: str, title: str, method: str, **keys: Any) -> Row:
             "seed": town.seed,
             **keys,
         }  # fmt: skip
+        parameters = made.get("parameters", {})
+        if parameters.get("student") in weight_methods.names():
+            student = recipe(town, parameters["student"])
+            made["parameters"] = parameters | {"student": student}
         started = time.process_time()
         result = plait.fusion.fuse(made, out, threads=1)
         return Made(out, time.process_time() - started, {"report": _short(result.report)})
@@ -214,6 +219,14 @@ _MERGED = (
     weights("knots_ties", "KnOTS-TIES, 20%", "knots_ties", density=0.2),
 )  # fmt: skip
 
+_LESSONS = {
+    "teacher_weights": "task",
+    "tune_heads": False,
+    "epochs": settings.EPOCHS,
+    "learning_rate": settings.LEARNING_RATE,
+    "max_length": settings.MAX_LENGTH,
+}
+
 ROWS: tuple[Row, ...] = (
     Row("pretrained", "Pre-trained, probes as heads", "bounds", _pretrained),
     Row("multitask", "Multitask training (MTL)", "bounds", _multitask),
@@ -240,4 +253,8 @@ ROWS: tuple[Row, ...] = (
     weights("adamerging_layer", "AdaMerging, layer-wise", "adamerging", tasks=True,
             variant="layer-wise", steps=60, rate=1e-2, batch=8),
     *(tuned_factor(row) for row in _MERGED),
+    levels("distill", "Distilled with labels, from a TSV-M start", "distill",
+           parameters=_LESSONS | {"student": "tsv_m"}),
+    levels("distill_texts", "Distilled without labels, from a TSV-M start", "distill",
+           parameters=_LESSONS | {"student": "tsv_m", "labels": False}),
 )  # fmt: skip
