@@ -132,7 +132,10 @@ class Remembered:
 
 
 class OutputEnsemble:
-    """Several models over one label space; their probabilities are averaged with weights."""
+    """Several models over one label space, in memory; their probabilities are averaged with weights.
+
+    What a fusion writes of an ensemble (`plait.fusion.outputs`) combines with the same function.
+    """
 
     def __init__(self, models: Sequence[Predictor], weights: Sequence[float] | None = None) -> None:
         if not models:
@@ -150,17 +153,24 @@ class OutputEnsemble:
                     f"another {list(model.labels)}."
                 )
         self._models = tuple(models)
-        self._weights = shares / shares.sum()
+        self._weights = shares
 
     def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
         """Return the weighted mean of the models' probabilities [samples, classes]."""
+        import torch
+
+        from plait.modeling.ensemble import combine
+
         total = len(samples) * len(self._models)
-        mean = np.zeros((len(samples), len(self.labels)))
-        for number, (model, weight) in enumerate(zip(self._models, self._weights, strict=True)):
+        rows = []
+        for number, model in enumerate(self._models):
             columns = [model.labels.index(label) for label in self.labels]
             step = offset(progress, number * len(samples), total)
-            mean += weight * model.predict(samples, step)[:, columns]
-        return mean.astype(np.float32)
+            found = model.predict(samples, step)[:, columns].astype(np.float64)
+            rows.append(torch.from_numpy(found).log())
+        mean = combine(torch.stack(rows), torch.from_numpy(self._weights), "probabilities")
+        made: Probabilities = mean.exp().numpy().astype(np.float32)
+        return made
 
 
 def replace_weights(model: Any, tensors: Iterable[tuple[str, NDArray[Any]]]) -> None:

@@ -24,8 +24,9 @@ LEAST = 1_000
 class Measure(Protocol):
     """One task's items, scored by one metric for one or several models."""
 
-    resolution: float
-    """The difference in score that one item makes."""
+    @property
+    def resolution(self) -> float:
+        """The difference in score that one item makes."""
 
     @property
     def groups(self) -> int:
@@ -154,7 +155,8 @@ def weighted_ranks(values: Floats, weights: Floats) -> Floats:
     mass = np.bincount(rows.ravel(), weights.ravel(), minlength=len(weights) * size)
     mass = mass.reshape(len(weights), size)
     middle = np.cumsum(mass, axis=1) - mass / 2
-    return middle[:, place]
+    found: Floats = middle[:, place]
+    return found
 
 
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -288,10 +289,8 @@ def number_in(value: object, column: str, where: str) -> float:
         BadInput: for anything else.
     """
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):  # refused below
             value = float(value)
-        except ValueError:
-            pass  # refused below
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput(f"Column '{column}' in {where} must be a finite number.")
     return float(value)

@@ -4,8 +4,9 @@
 The rule, on differences candidate minus main measured on the same items:
 
 * A **protected** task *passes* when, with the gate's confidence, the candidate loses less than the
-  task's margin, in its metric's unit and direction (of an error, more is a loss) (non-inferiority). It *regresses* when the candidate is significantly worse (Holm
-  over the deciding tasks) and that cannot be shown. Anything else is *not enough data*.
+  task's margin (non-inferiority). It *regresses* when the candidate is significantly worse (Holm
+  over the deciding tasks) and that cannot be shown. Anything else is *not enough data*. Margins
+  are in the metric's unit, and losses in its direction: of an error, more is a loss.
 * A **target** task must also gain, with the same confidence. A **watched** task decides nothing.
 * The **average** over all tasks that decide must show at least ``minimum_gain``, and with the
   gate's confidence be no more than ``margin`` below that. It regresses when it is significantly

@@ -43,12 +43,16 @@ def r2(table: Floats) -> Floats:
 
 
 def perplexity(table: Floats) -> Floats:
-    """Return exp of the mean negative log-likelihood of a token, from [..., 3]: nll, tokens, bytes."""
-    return np.exp(ratio(table[..., 0], table[..., 1]))
+    """Return exp of the mean negative log-likelihood of a token, from [..., 3].
+
+    These are: the sum of negative log-likelihoods in nats, tokens, bytes.
+    """
+    found: Floats = np.exp(ratio(table[..., 0], table[..., 1]))
+    return found
 
 
 def bits_per_byte(table: Floats) -> Floats:
-    """Return the bits that the model needs for a byte of UTF-8, from [..., 3]: nll, tokens, bytes.
+    """Return the bits that the model needs for a byte of UTF-8, from [..., 3] (as `perplexity`).
 
     Models with different tokenizers can be compared by it, which by perplexity they cannot.
     """

@@ -113,6 +113,8 @@ class TaskType(ABC):
         Raises:
             ValueError: saying what.
         """
+        if not isinstance(about, Mapping):
+            raise ValueError("about is no mapping")
 
     def common(self, abouts: Sequence[About]) -> About:
         """Return what several models' records share, for one table over them."""
@@ -123,7 +125,10 @@ class TaskType(ABC):
         return KINDS[self.name].metrics
 
     def resolution(self, items: int, table: Floats, name: str) -> float:
-        """Return the difference in score that one item makes, from a table [groups, models, ...]."""
+        """Return the difference in score that one item makes.
+
+        ``table`` has [groups, models, ...], what the metric needs.
+        """
         return 1.0 / items
 
     def smallest_class(self, records: Sequence[Any], about: About) -> int | None:
@@ -186,6 +191,20 @@ def by_group(rows: Floats, groups: Integers) -> Floats:
     out = np.zeros((count, flat.shape[1]))
     np.add.at(out, groups, flat)
     return out.reshape(count, *rows.shape[1:])
+
+
+def worst_swing(sums: Floats, counts: Floats, items: int) -> float:
+    """Return what one item makes of a mean without bounds, from [groups, models] sums and counts.
+
+    Of two models, as much as the group where they differ most has for each of its items; of one,
+    as much as the group that strays most from the mean.
+    """
+    means = sums / np.maximum(counts, 1e-300)
+    if means.shape[1] == 1:
+        apart = means[:, 0] - sums.sum() / max(float(counts.sum()), 1e-300)
+    else:
+        apart = means[:, 0] - means[:, 1]
+    return float(np.abs(apart).max()) / items
 
 
 def finite(value: Any) -> float:
