@@ -132,7 +132,7 @@ class Remembered:
 
 
 class OutputEnsemble:
-    """Several models over one label space, in memory; their probabilities are averaged with weights.
+    """Several models over one label space, in memory: the weighted mean of their probabilities.
 
     What a fusion writes of an ensemble (`plait.fusion.outputs`) combines with the same function.
     """

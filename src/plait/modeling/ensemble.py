@@ -98,12 +98,19 @@ class PlaitEnsembleForSequenceClassification(PreTrainedModel):  # type: ignore[m
 
     def __init__(self, config: PlaitEnsembleConfig) -> None:
         super().__init__(config)
-        self.members = nn.ModuleList([build_member(entry["config"]) for entry in config.members])
+        # children of their own, not a list's: transformers ties the weights inside each
+        for place, entry in enumerate(config.members):
+            self.add_module(f"member_{place}", build_member(entry["config"]))
         self._accepted = [_accepted(member) for member in self.members]
         if config.combine == "stacking":
             width = len(config.members) * config.num_labels
             self.stacker = nn.Linear(width, config.num_labels)
         self.post_init()
+
+    @property
+    def members(self) -> list[Any]:
+        """The members' models."""
+        return [getattr(self, f"member_{place}") for place in range(len(self.config.members))]
 
     def forward(
         self,
@@ -171,7 +178,7 @@ class PlaitEnsembleForSequenceClassification(PreTrainedModel):  # type: ignore[m
         for place, (member, entry) in enumerate(
             zip(self.members, self.config.members, strict=True)
         ):
-            inputs = _inputs(given, self.config.groups[entry["group"]]["suffix"])
+            inputs = _inputs(given, self.config.groups[entry["group"]])
             accepted = self._accepted[place]
             if accepted is not None:
                 inputs = {name: value for name, value in inputs.items() if name in accepted}
@@ -250,7 +257,15 @@ def _accepted(member: Any) -> frozenset[str] | None:
     return frozenset(inspect.signature(member.forward).parameters) - {"kwargs", "labels"}
 
 
-def _inputs(given: Mapping[str, Any], suffix: str) -> dict[str, Any]:
-    if not suffix:
-        return {name: value for name, value in given.items() if not _NUMBERED.search(name)}
-    return {n.removesuffix(suffix): value for n, value in given.items() if n.endswith(suffix)}
+def _inputs(given: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is meant for a group, under the names that its members know."""
+    suffix = group["suffix"]
+    if suffix:
+        mine = {n.removesuffix(suffix): value for n, value in given.items() if n.endswith(suffix)}
+    else:
+        mine = {name: value for name, value in given.items() if not _NUMBERED.search(name)}
+    if group["kind"] == "image":
+        return {name: value for name, value in mine.items() if name == "pixel_values"}
+    if group["kind"] == "tokenizer":  # some models of images take a mask, too, which is not this
+        return {name: value for name, value in mine.items() if name != "pixel_values"}
+    return mine

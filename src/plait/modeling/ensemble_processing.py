@@ -17,6 +17,7 @@ from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
     BatchEncoding,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     ProcessorMixin,
 )
@@ -207,6 +208,8 @@ def _options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(kind: Any, place: str, inside: str, options: Mapping[str, Any]) -> Any:
+    if kind is AutoTokenizer:  # its class is in its own files: the model's need not be asked
+        options = dict(options) | {"config": PretrainedConfig()}
     if Path(place).is_dir():
         return kind.from_pretrained(str(Path(place) / inside), **options)
     return kind.from_pretrained(place, **({"subfolder": inside} if inside else {}), **options)

@@ -70,7 +70,7 @@ def save(folder: Path, seats: Sequence[Seat], fit: Fit, max_length: int) -> None
             groups.append(group)
         numbers.append([g.digest for g in groups].index(group.digest))
         for name, source in _sources(seat, model).items():
-            entries[f"members.{place}.{name}"] = source
+            entries[f"member_{place}.{name}"] = source
         del model
     if fit.coefficients is not None and fit.intercepts is not None:
         entries["stacker.weight"] = _tensor(fit.coefficients)
