@@ -44,7 +44,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     started, cpu_started = time.monotonic(), time.process_time()
     recipe, settings = parse(data, folder)
     check_out(out, work.overwrite)
-    teachers = find_teachers(recipe, settings, work.resolve)
+    teachers = find_teachers(recipe, settings.owned, work.resolve)
     tasks = [spec.name for spec in recipe.tasks]
     several = several_heads(teachers)
     if several or settings.teacher_weights == "task":
@@ -99,7 +99,7 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     recipe, settings = parse(data, folder)
     report = CheckReport(recipe.method)
     try:
-        teachers = find_teachers(recipe, settings, resolve)
+        teachers = find_teachers(recipe, settings.owned, resolve)
         several = several_heads(teachers)
         if several or settings.teacher_weights == "task":
             check_owners(teachers, [spec.name for spec in recipe.tasks], several)

@@ -15,7 +15,6 @@ from plait.fusion.distillation.teachers import Teacher
 from plait.pretrained import HEAD, HEADS, head_names, load_classifier, load_heads
 from plait.training.classifier import freeze
 
-
 SPREAD = 0.02
 """Standard deviation of a new head's weights, as BERT's."""
 

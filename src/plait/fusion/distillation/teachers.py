@@ -16,7 +16,6 @@ from plait.errors import BadInput
 from plait.evaluation.headed import ForTasks
 from plait.evaluation.predictors import load_predictor
 from plait.fusion.datasets import model_folder
-from plait.fusion.distillation.options import Settings
 from plait.fusion.weights.opening import Resolver
 from plait.pretrained import head_names, limited_threads, load_classifier, pad
 from plait.recipes.levels import LevelRecipe
@@ -41,9 +40,11 @@ class Teacher:
 
 
 def find_teachers(
-    recipe: LevelRecipe, settings: Settings, resolve: Resolver | None
+    recipe: LevelRecipe, owned: Mapping[str, tuple[str, ...]], resolve: Resolver | None
 ) -> list[Teacher]:
     """Find every teacher's folder and read its labels; no weights are read.
+
+    A teacher owns the tasks that `owned` gives it, else those that it has a head for.
 
     Raises:
         BadInput: if a model is not found or is no classifier.
@@ -57,16 +58,16 @@ def find_teachers(
             if heads
             else {"": labels_of(folder)}
         )
-        owned = settings.owned.get(member.name)
-        if owned is None:
-            owned = tuple(t.name for t in recipe.tasks if t.name in labels)
-        lacking = [t for t in owned if heads and t not in labels]
+        own = owned.get(member.name)
+        if own is None:
+            own = tuple(t.name for t in recipe.tasks if t.name in labels)
+        lacking = [t for t in own if heads and t not in labels]
         if lacking:
             raise BadInput(
                 f"'{member.name}' has no head for the task '{lacking[0]}'; it has heads for "
                 f"{', '.join(heads)}."
             )
-        found.append(Teacher(member.name, folder, labels, owned))
+        found.append(Teacher(member.name, folder, labels, own))
     return found
 
 

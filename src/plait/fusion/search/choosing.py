@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plait.fusion.search.items import Deck, Floats, Mask, score, task_score
+from plait.fusion.search.items import Deck, Floats, Mask, direction, score, task_score
 from plait.fusion.search.race import Race, Trial
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def choose(race: Race, default: Trial, standard_errors: float, seed: int = 0) ->
             FoldChoice(chosen, score(chosen.outcomes, held), score(default.outcomes, held))
         )
     tables = [
-        _out_of_fold(deck, place, [one.chosen for one in folds])
+        out_of_fold(deck, place, [one.chosen for one in folds])
         for place, deck in enumerate(race.decks)
     ]
     defaults = [default.outcomes.table(place) for place in range(len(race.decks))]
-    gain = _gain(race.decks, tables, defaults, standard_errors, seed)
+    gain = gain_between(race.decks, tables, defaults, standard_errors, seed)
     best = best_of(race, race.everything)
     everything = race.masks(race.everything)
     best_gain = gain_of(best, default, race.decks, everything, standard_errors, seed)
@@ -117,60 +117,60 @@ def gain_of(
     """Return how much better one trial is than another on some groups."""
     mine = [one.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
     theirs = [other.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
-    return _gain(decks, mine, theirs, standard_errors, seed)
+    return gain_between(decks, mine, theirs, standard_errors, seed)
 
 
 def interval_of(trial: Trial, seed: int = 0) -> tuple[float, float]:
     """Return the 95% interval of a trial's score on all items."""
     from plait.evaluation import bootstrap
+    from plait.evaluation.metrics import metric
 
     decks = trial.outcomes.decks
     tables = [trial.outcomes.table(i)[:, None] for i in range(len(decks))]
-    samples = _samples(decks, tables, seed)
-    return bootstrap.interval(samples, lambda scores: scores[..., 0], bounds=(0.0, 1.0))
+    kind = metric(decks[0].task.metric)
+    return bootstrap.interval(
+        samples_of(decks, tables, seed), lambda scores: scores[..., 0], bounds=(kind.low, kind.high)
+    )
 
 
-def _gain(
+def gain_between(
     decks: Sequence[Deck],
     mine: Sequence[Floats],
     theirs: Sequence[Floats],
     standard_errors: float,
     seed: int,
 ) -> Gain:
+    """Return how much better one set of tables is than another, group by group."""
     from plait.evaluation import bootstrap
 
     if all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True)):
         return Gain(0.0, 0.0, 0.0, False)
     tables = [np.stack([a, b], axis=1) for a, b in zip(mine, theirs, strict=True)]
-    found = bootstrap.deviations(_samples(decks, tables, seed), bootstrap.as_difference(0, 1))
-    confidence = NormalDist().cdf(standard_errors)
-    return Gain(
-        found.effect,
-        max(-1.0, found.lower(0.975)),
-        min(1.0, found.upper(0.975)),
-        found.lower(confidence) > 0,
+    better = (
+        bootstrap.as_difference(0, 1) if direction(decks) > 0 else bootstrap.as_difference(1, 0)
     )
+    found = bootstrap.deviations(samples_of(decks, tables, seed), better)
+    confidence = NormalDist().cdf(standard_errors)
+    return Gain(found.effect, found.lower(0.975), found.upper(0.975), found.lower(confidence) > 0)
 
 
-def _samples(decks: Sequence[Deck], tables: Sequence[Floats], seed: int) -> list[Sample]:
-    """Draw the groups of every task again and again; tables are [groups, models, 3, classes]."""
+def samples_of(decks: Sequence[Deck], tables: Sequence[Floats], seed: int) -> list[Sample]:
+    """Draw the groups of every task again and again; tables are [groups, models, ...]."""
     from plait.evaluation import bootstrap
     from plait.evaluation.measures import Additive
     from plait.evaluation.metrics import metric
+    from plait.evaluation.types import task_type
 
     found = []
     for deck, table in zip(decks, tables, strict=True):
-        true = table.sum(axis=0)[0, 0]
-        present = true[true > 0]
-        # one item of the smallest class
-        measure = Additive(table, metric(deck.task.metric), 1 / (len(present) * present.min()))
-        found.append(
-            bootstrap.resample(measure, resamples=RESAMPLES, seed=seed, key=deck.task.name)
-        )
+        task = deck.task
+        resolution = task_type(task.type).resolution(len(task.items), table, task.metric)
+        measure = Additive(table, metric(task.metric), resolution)
+        found.append(bootstrap.resample(measure, resamples=RESAMPLES, seed=seed, key=task.name))
     return found
 
 
-def _out_of_fold(deck: Deck, place: int, chosen: Sequence[Trial]) -> Floats:
+def out_of_fold(deck: Deck, place: int, chosen: Sequence[Trial]) -> Floats:
     """Return the counts of each group as the choice made without its fold has them."""
     made = chosen[0].outcomes.table(place).copy()
     for fold, trial in enumerate(chosen):

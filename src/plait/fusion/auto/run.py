@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running `method: auto`: measure, choose, make what was chosen, and only then look at the test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import BadInput
+from plait.evaluation.predictors import load_predictor
+from plait.evaluation.results import evaluate
+from plait.fusion.auto import recipes
+from plait.fusion.auto.contest import Contest
+from plait.fusion.auto.facts import Facts, gather_facts
+from plait.fusion.auto.options import Settings, parse
+from plait.fusion.auto.picture import PICTURE, picture
+from plait.fusion.auto.rows import Row, choose, mark_front, outside
+from plait.fusion.auto.spending import Clock
+from plait.fusion.auto.table import describe, write_card
+from plait.fusion.datasets import lacking_split, load_tasks
+from plait.fusion.places import check_out, hash_folder, new_folder, write_report
+from plait.fusion.results import REPORT, FusionResult
+from plait.fusion.software import software
+from plait.fusion.weights.check import CheckReport
+from plait.fusion.weights.checkpoints import STATISTICS
+from plait.fusion.weights.opening import Resolver
+from plait.recipes.levels import LevelRecipe
+
+if TYPE_CHECKING:
+    from plait.fusion.levels import Work
+
+
+def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionResult:
+    """Measure every level that is possible within the budget, and write the one chosen to `out`.
+
+    Raises:
+        BadInput: naming what is wrong with the recipe, a model or the data; or if nothing that was
+            measured fits into the budget.
+        Cancelled: if `work.cancelled` says so; nothing is left behind.
+        MissingExtra: if a package that it needs is not installed.
+    """
+    recipe, settings = parse(data, folder)
+    check_out(out, work.overwrite)
+    started, clock = time.monotonic(), Clock(recipe.budget.cpu_seconds)
+    facts = gather_facts(recipe, settings, work.resolve)
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-auto-") as scratch:
+        contest = Contest(recipe, settings, facts, Path(scratch), work, clock)
+        contest.hold()
+        usable = [row for row in contest.rows if row.usable is None]
+        if not usable:
+            raise BadInput(_nothing(contest))
+        mark_front(contest.rows, contest.sign)
+        arguments = (contest.decks, settings.confidence, recipe.seed)
+        decision = choose(contest.rows, *arguments)
+        honest = outside(usable, contest.decks, settings.folds, settings.confidence, recipe.seed)
+        found = describe(contest, decision, honest)
+        with new_folder(out, overwrite=work.overwrite) as place:
+            _make(decision.row, place, Path(scratch), work)
+            results = _test(recipe, settings, place, work)
+            write_card(place, found, results)
+            (place / PICTURE).write_text(picture(found), "utf-8")
+            outputs = hash_folder(place)
+            inputs = {member.name: hash_folder(member.folder) for member in facts.members}
+            if facts.base is not None:
+                inputs["base_model"] = hash_folder(facts.base)
+            report = {"auto": found, "results": results}
+            write_report(
+                place,
+                {
+                    "schema": 1,
+                    "recipe": dict(data),
+                    "inputs": inputs,
+                    "outputs": outputs,
+                    "software": software("torch", "transformers", "numpy", "scipy", "scikit-learn"),
+                }
+                | report,
+            )
+            size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return FusionResult(
+        out, inputs, outputs, time.monotonic() - started, clock.spent, size, report=report
+    )
+
+
+def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
+    """Say which levels are possible, before any model is run.
+
+    Raises:
+        BadInput: if the recipe cannot be read or a model not be found.
+    """
+    from plait.fusion.levels import check as check_level
+
+    recipe, settings = parse(data, folder)
+    report = CheckReport(recipe.method)
+    facts = gather_facts(recipe, settings, resolve)
+    lacking = lacking_split(recipe.tasks, recipe.folder, recipe.splits.validation)
+    if lacking:
+        report.problems.append(
+            f"The task '{lacking}' has no split '{recipe.splits.validation}' to measure on."
+        )
+        return report
+    for level, reason in _possible(facts, recipe, settings, check_level, resolve).items():
+        report.notes.append(f"{level}: {reason or 'possible'}")
+    return report
+
+
+def _possible(
+    facts: Facts,
+    recipe: LevelRecipe,
+    settings: Settings,
+    check_level: Any,
+    resolve: Resolver | None,
+) -> dict[str, str | None]:
+    """Return, by level, why it is not possible, or None."""
+    found: dict[str, str | None] = dict.fromkeys(settings.levels)
+    if "weights" in found:
+        merge = recipes.merge("linear", facts, recipe)
+        if facts.base is not None:
+            merge["base_model"] = str(facts.base)
+        weights = check_level(merge, resolve=resolve)
+        found["weights"] = " ".join(weights.problems) or None
+    if "outputs" in found:
+        ensemble = check_level(recipes.ensemble(facts, recipe, settings, "equal"), resolve=resolve)
+        found["outputs"] = " ".join(ensemble.problems) or None
+        if facts.several:
+            found["outputs"] = "the tasks have labels or heads of their own"
+    if "distillation" in found and facts.trainable is not None:
+        found["distillation"] = f"the task '{facts.trainable}' has no texts to teach on"
+    return found
+
+
+def _make(row: Row, place: Path, scratch: Path, work: Work) -> None:
+    """Put the chosen model into its folder: copied, moved, or made by its recipe."""
+    from plait.fusion.levels import fuse
+
+    made = row.found.get("folder")
+    if made is not None:
+        source = Path(made)
+    elif row.level == "members":
+        source = Path(row.recipe["model"])
+    else:
+        source = scratch / "chosen"
+        fuse(
+            row.recipe,
+            source,
+            resolve=work.resolve,
+            threads=work.threads,
+            progress=work.progress,
+            cancelled=work.cancelled,
+        )
+    left_out = shutil.ignore_patterns(STATISTICS, REPORT, "README.md", ".*")
+    shutil.copytree(source, place, dirs_exist_ok=True, ignore=left_out)
+
+
+def _test(recipe: LevelRecipe, settings: Settings, place: Path, work: Work) -> dict[str, Any]:
+    """Score what was made on the test split, if every task has one. Everything is chosen by now."""
+    split = recipe.splits.test
+    if split is None or lacking_split(recipe.tasks, recipe.folder, split):
+        return {}
+    tasks = load_tasks(recipe.tasks, recipe.folder, split)
+    predictor = load_predictor(place, threads=work.threads, max_length=settings.max_length)
+    return {"test": evaluate(predictor, tasks, split).to_json(items=False)}
+
+
+def _nothing(contest: Contest) -> str:
+    told = [f"{row.name}: {row.usable}" for row in contest.rows]
+    told += [f"{one.name}: {one.reason}" for one in contest.skipped]
+    told += [f"{level}: {why}" for level, why in contest.levels.items() if why]
+    return (
+        "Nothing that was measured can be taken. Raise the budget, or name a smaller model under "
+        "parameters.student. " + "; ".join(told[:12]) + "."
+    )
