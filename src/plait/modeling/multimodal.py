@@ -19,6 +19,13 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from .audio_encoders import LogMelEncoder, VoiceEncoder
 from .efficientnet_lite import EfficientNetLite
 from .fusion_heads import HEADS
+from .multimodal_processing import PlaitMultimodalProcessor
+
+__all__ = [
+    "PlaitMultimodalConfig",
+    "PlaitMultimodalForSequenceClassification",
+    "PlaitMultimodalProcessor",
+]
 
 MODALITIES = ("text", "image", "audio")
 KINDS = ("transformers", "efficientnet-lite0", "log-mel", "voice")
@@ -57,7 +64,7 @@ class PlaitMultimodalConfig(PretrainedConfig):  # type: ignore[misc]
         return tuple(name for name in MODALITIES if name in self.encoders)
 
 
-class PlaitMultimodalForClassification(PreTrainedModel):  # type: ignore[misc]
+class PlaitMultimodalForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """Encoders, a projection of each to one width, a fusion head, and a classifier."""
 
     config_class = PlaitMultimodalConfig
@@ -68,7 +75,7 @@ class PlaitMultimodalForClassification(PreTrainedModel):  # type: ignore[misc]
         names, width = config.modalities, config.width
         entries = [config.encoders[name] for name in names]
         self.encoders = nn.ModuleDict(
-            {name: _encoder(entry) for name, entry in zip(names, entries, strict=True)}
+            {name: make_encoder(entry) for name, entry in zip(names, entries, strict=True)}
         )
         self.scales = nn.ModuleDict(
             {n: Standardise(e["width"]) for n, e in zip(names, entries, strict=True)}
@@ -251,7 +258,12 @@ def _grid(maps: Any) -> tuple[Any, Any, Any]:
     return maps.mean(dim=(2, 3)), tokens, mask
 
 
-def _encoder(entry: Mapping[str, Any]) -> Any:
+def make_encoder(entry: Mapping[str, Any]) -> Any:
+    """Return the encoder that an entry of a configuration's `encoders` describes, unfilled.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
     kind, values = entry["kind"], entry.get("config") or {}
     if kind == "efficientnet-lite0":
         return ImageEncoder()

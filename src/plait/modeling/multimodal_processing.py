@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From texts, images and sounds to what `PlaitMultimodalForClassification` reads.
+"""From texts, images and sounds to what `PlaitMultimodalForSequenceClassification` reads.
 
 Files of strangers are read within bounds: images by Pillow, at most `MAX_PIXELS`; sounds by the
 standard library's `wave`, at most `MAX_SECONDS`.
@@ -38,8 +38,10 @@ AUDIO = {
     "step": 0.01,
     "mels": 40,
     "logarithm": True,
+    "loudness": None,
     "seconds": 15.0,
 }
+"""Log-mel features; with `loudness`, quieter sounds are first raised to so many decibels."""
 
 
 class PlaitMultimodalProcessor(ProcessorMixin):  # type: ignore[misc]
@@ -129,7 +131,7 @@ class PlaitMultimodalProcessor(ProcessorMixin):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         content = {
             "processor_class": type(self).__name__,
-            "auto_map": {"AutoProcessor": "multimodal_processing.PlaitMultimodalProcessor"},
+            "auto_map": {"AutoProcessor": "multimodal.PlaitMultimodalProcessor"},
             "settings": self.settings,
         }
         (folder / FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -311,6 +313,9 @@ def spectrogram(samples: Any, settings: Mapping[str, Any], filters: Any) -> Any:
     rate = settings["rate"]
     window, step = round(rate * settings["window"]), round(rate * settings["step"])
     samples = samples[: int(settings["seconds"] * rate)]
+    if settings["loudness"] is not None and len(samples):
+        level = 20 * math.log10(max(1e-5, float(np.sqrt(np.mean(np.square(samples))))))
+        samples = samples * 10 ** (max(0.0, settings["loudness"] - level) / 20)
     short = int(MIN_SECONDS * rate) - len(samples)
     samples = np.pad(samples, (window // 2, window // 2 + max(0, short)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::step]
