@@ -39,6 +39,8 @@ BLOCK = 131_072
 """Elements of a block. Smaller blocks cost several threads dearly, because every numpy call takes
 and gives back the interpreter's lock; larger ones gain little more and take more memory (measured:
 benchmarks/README.md)."""
+KEEP = 16_000_000
+"""Bytes of a tensor of all models up to which it stays in memory between passes."""
 SEGMENT = 16 * BLOCK
 """Elements that one thread makes at a time of a tensor that needs no preparation."""
 
@@ -131,6 +133,13 @@ class TensorSweep:
         self._kind = np.dtype(np.float64 if job.arithmetic == "F64" else np.float32)
         self.state: Any = None
         self._verified: dict[str, int] = {}
+        self._keeps = False
+        self._kept: dict[str, Array] = {}
+
+    def keep(self) -> None:
+        """Read a small tensor once: it is about to be gone through more often."""
+        inputs = (*self.job.inputs, *([self.job.base] if self.job.base else []))
+        self._keeps = sum(e.nbytes for e in inputs) <= KEEP
 
     @property
     def arithmetic_bytes(self) -> int:
@@ -181,7 +190,13 @@ class TensorSweep:
     def _load(self, name: str, entry: Entry, start: int, size: int) -> Array:
         values = self._space.take(name, self._kind)[:size]
         stored = STORAGE[entry.code]
-        if stored == self._kind and entry.code != "BF16":
+        if self._keeps:
+            kept = self._kept.get(name)
+            if kept is None:
+                kept = self._kept[name] = np.empty(self.total, stored)
+                self._readers.read(entry, 0, kept)
+            decode(kept[start : start + size], entry.code, values)
+        elif stored == self._kind and entry.code != "BF16":
             self._readers.read(entry, start, values)
         else:
             raw = self._space.take("raw", stored)[:size]
@@ -283,6 +298,7 @@ class Engine:
         sweep = self._sweep(job)
         if self._prepares(job):
             assert self.method.prepare is not None
+            sweep.keep()
             sweep.state = self.method.prepare(sweep)
         storage = STORAGE[job.out]
         read = sum(

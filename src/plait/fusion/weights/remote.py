@@ -19,14 +19,16 @@ from typing import Protocol
 
 from plait.errors import BadInput
 from plait.fusion.resolve import SMALL_FILES, is_repository, resolve_model
+from plait.fusion.weights import methods
 from plait.fusion.weights.adapters import Adapted
-from plait.fusion.weights.checkpoints import remember_hash
+from plait.fusion.weights.checkpoints import remember_hash, with_statistics
 from plait.fusion.weights.computed import Computed
 from plait.fusion.weights.opening import Resolver, find_folders, open_models
 from plait.fusion.weights.plan import build_plan, donor_of
 from plait.fusion.weights.safetensors import MAX_HEADER, Entry
 from plait.fusion.weights.vocabulary import Rearranged, unify
 from plait.recipes.fusion import FusionRecipe
+from plait.recipes.references import split_adapter
 
 WORTH = 0.7  # of the bytes; above it whole files are fetched, which stay in the client's cache
 GAP = 1_000_000  # bytes between two ranges that are fetched with them rather than asked for twice
@@ -104,39 +106,70 @@ class HubRepository:
 
 @contextmanager
 def needed_parts(
-    recipe: FusionRecipe, open_repository: Callable[[str], Repository] = HubRepository
+    recipe: FusionRecipe,
+    open_repository: Callable[[str], Repository] = HubRepository,
+    *,
+    only: Callable[[str], bool] | None = None,
 ) -> Iterator[Resolver]:
     """Give a resolver that knows folders with only what the recipe needs, while the context lasts.
 
     What is a folder, needs most of a repository's bytes, or cannot be fetched by parts is left to
-    `resolve_model`.
+    `resolve_model`. With `only`, just the fused tensors of these names are going to be made.
     """
+    method = methods.get(recipe.method)
+    if method.survey is not None or method.learns is not None:
+        only = None  # the whole models are gone through first
+    references = recipe.references() if recipe.slices or recipe.modules or only else ()
+
+    def needs(resolve: Resolver) -> Iterator[Entry]:
+        models = open_models(find_folders(recipe, resolve))
+        models, vocabulary = unify(recipe, models, donor_of(recipe))
+        if method.statistics:
+            models = {r: with_statistics(m) for r, m in models.items()}
+        for job in build_plan(recipe, models, vocabulary).jobs:
+            if only is None or only(job.name):
+                yield from stored((*job.inputs, *([job.base] if job.base else []), *job.statistics))
+
+    with fetched_parts(references, needs, open_repository) as resolve:
+        yield resolve
+
+
+@contextmanager
+def fetched_parts(
+    references: Iterable[str],
+    needs: Callable[[Resolver], Iterable[Entry]],
+    open_repository: Callable[[str], Repository] = HubRepository,
+) -> Iterator[Resolver]:
+    """Give a resolver that knows these repositories by the tensors that `needs` names of them.
+
+    `needs` is given a resolver to folders whose files have headers and holes.
+    """
+    models = dict.fromkeys(split_adapter(reference)[0] for reference in references)
     with ExitStack() as stack:
         folders: dict[str, Path] = {}
         remote: dict[str, tuple[Repository, list[RemoteFile]]] = {}
-        if recipe.slices or recipe.modules:
-            for reference in recipe.references():
-                if not is_repository(reference) or "+" in reference:
-                    continue
-                folder = Path(stack.enter_context(TemporaryDirectory(prefix="plait-")))
-                try:
-                    remote[reference] = _skeleton(open_repository(reference), folder)
-                except Exception:  # whatever the client says: whole files may still be had
-                    continue
-                folders[reference] = folder
+        for model in filter(is_repository, models):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="plait-")))
+            try:
+                remote[model] = _skeleton(open_repository(model), folder)
+            except Exception:  # whatever the client says: whole files may still be had
+                continue
+            folders[model] = folder
 
         def resolve(reference: str) -> Path:
             return folders.get(reference) or resolve_model(reference)
 
         if folders:
-            needs = _needs(recipe, resolve)
-            for reference, (repository, files) in remote.items():
-                own = needs.get(folders[reference], [])
+            found: dict[Path, list[Entry]] = {}
+            for entry in needs(resolve):
+                found.setdefault(entry.path.parent, []).append(entry)
+            for model, (repository, files) in remote.items():
+                own = found.get(folders[model], [])
                 share = sum(e.nbytes for e in own) / max(sum(f.size for f in files), 1)
                 if share > WORTH:
-                    del folders[reference]
+                    del folders[model]
                 else:
-                    _fill(repository, files, folders[reference], own)
+                    _fill(repository, files, folders[model], own)
         yield resolve
 
 
@@ -157,25 +190,15 @@ def _skeleton(repository: Repository, folder: Path) -> tuple[Repository, list[Re
     return repository, files
 
 
-def _needs(recipe: FusionRecipe, resolve: Resolver) -> dict[Path, list[Entry]]:
-    """Return the tensors in files that a fusion reads, by folder."""
-    models = open_models(find_folders(recipe, resolve))
-    models, vocabulary = unify(recipe, models, donor_of(recipe))
-    found: dict[Path, list[Entry]] = {}
-    for job in build_plan(recipe, models, vocabulary).jobs:
-        for entry in _stored((*job.inputs, *([job.base] if job.base else []), *job.statistics)):
-            found.setdefault(entry.path.parent, []).append(entry)
-    return found
-
-
-def _stored(entries: Iterable[Entry | None]) -> Iterator[Entry]:
+def stored(entries: Iterable[Entry | None]) -> Iterator[Entry]:
+    """Yield the tensors in files that these are made of."""
     for entry in entries:
         if isinstance(entry, Adapted):
-            yield from _stored((entry.origin, entry.a, entry.b))
+            yield from stored((entry.origin, entry.a, entry.b))
         elif isinstance(entry, Rearranged):
-            yield from _stored((entry.origin, *(e for own in entry.lent.values() for e, _ in own)))
+            yield from stored((entry.origin, *(e for own in entry.lent.values() for e, _ in own)))
         elif isinstance(entry, Computed):
-            yield from _stored((entry.origin,))
+            yield from stored((entry.origin,))
         elif entry is not None:
             yield entry
 

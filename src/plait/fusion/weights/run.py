@@ -15,6 +15,7 @@ import numpy as np
 from plait.fusion.places import check_out
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods
+from plait.fusion.weights.adapters.combine import are_adapters, combine_adapters, plan_combination
 from plait.fusion.weights.checkpoints import hash_files, identity, with_statistics
 from plait.fusion.weights.companions import find_heads, write_companions
 from plait.fusion.weights.engine import Engine, Readers
@@ -24,6 +25,7 @@ from plait.fusion.weights.mixture import fuse_mixture
 from plait.fusion.weights.numbers import STORAGE, Array, decode
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.weights.plan import Job, build_plan, canonical, donor_of
+from plait.fusion.weights.privacy import statements
 from plait.fusion.weights.remote import needed_parts
 from plait.fusion.weights.stages import remove_stages, run_stages
 from plait.fusion.weights.templates import chosen_template
@@ -97,6 +99,8 @@ def fuse(
 def _fuse(parsed: FusionRecipe, resolve: Resolver | None, work: Work, beside: Path) -> FusionResult:
     folders = find_folders(parsed, resolve)
     refuse_input(work.out, folders)
+    if are_adapters(parsed, folders):
+        return combine_adapters(plan_combination(parsed, folders), work)
     with scratch_for(parsed) as scratch:
         lesson = (beside, scratch)
         ready = _prepare(parsed, folders, work.threads, work.report, lesson, hashing=True)
@@ -132,17 +136,20 @@ def fused_tensors(
     """
     threads = threads or cores()
     parsed = load_recipe(recipe)
-    folders = find_folders(parsed, resolve)
     hashing = parsed.order == "canonical" or methods.get(parsed.method).random
     wanted = (
         (lambda name: True) if only is None else only if callable(only) else set(only).__contains__
     )
+    # of repositories of which only some tensors are asked for, only these are fetched
+    some = None if only is None else wanted
     with (
+        needed_parts(parsed, only=some) if resolve is None else nullcontext(resolve) as find,
         scratch_for(parsed) as scratch,
         Readers() as readers,
         ThreadPoolExecutor(threads) as pool,
     ):
         lesson = (_beside(recipe), scratch)
+        folders = find_folders(parsed, find)
         ready = _prepare(parsed, folders, threads, Reporter(None, None), lesson, hashing=hashing)
         jobs = [job for job in ready.plan.jobs if wanted(job.name)]
         engine = Engine(ready.plan.method, readers, ready.keys())
@@ -230,5 +237,8 @@ def _prepare(
         recipe, found = learned.recipe, learned.found
         models = models | {r: given(models[r], f) for r, f in learned.statistics.items()}
         hashes |= hash_files(learned.statistics.values()) if hashing else {}
+    stated = statements(recipe, models)
+    if stated:
+        found = {**found, "statistics": stated}
     plan = build_plan(recipe, models, vocabulary)
     return Prepared(plan, models, hashes, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from plait.fusion.weights.companions import write_companions
 from plait.fusion.weights.licences import licence_notes
 from plait.fusion.weights.making import Prepared, Work, make_folder, refuse_input
 from plait.fusion.weights.mixture.architectures import Architecture, choose, configuration
-from plait.fusion.weights.mixture.gates import Gates, find_gates
+from plait.fusion.weights.mixture.gates import EMBEDDING, Gates, find_gates
 from plait.fusion.weights.mixture.plan import Dense, measure, plan_mixture
 from plait.fusion.weights.numbers import NAMES
 from plait.fusion.weights.opening import Resolver, find_models, open_models
 from plait.fusion.weights.plan import Plan
+from plait.fusion.weights.remote import fetched_parts, stored
+from plait.fusion.weights.safetensors import Entry
 from plait.fusion.weights.vocabulary import read_vocabulary
 from plait.recipes.mixture import MixtureRecipe, dump_mixture
 
@@ -35,6 +38,13 @@ def fuse_mixture(recipe: MixtureRecipe, resolve: Resolver | None, work: Work) ->
         BadInput: if the models do not fit into one mixture.
         MissingExtra: if the gates need a package that is not installed.
     """
+    if resolve is None:
+        # of experts in repositories only the feed-forward layers are fetched; a base that is run
+        # is needed whole
+        run = [recipe.base_model] if recipe.gate == "hidden" else []
+        parts = [r for r in recipe.references() if r not in run]
+        with fetched_parts(parts, partial(_needs, recipe)) as find:
+            return fuse_mixture(recipe, find, work)
     folders = find_models(recipe.references(), resolve)
     refuse_input(work.out, folders)
     models = open_models(folders)
@@ -57,6 +67,23 @@ def fuse_mixture(recipe: MixtureRecipe, resolve: Resolver | None, work: Work) ->
     return make_folder(Prepared(plan, models, hashes), dump_mixture(recipe), work, companions)
 
 
+def _needs(recipe: MixtureRecipe, resolve: Resolver) -> Iterable[Entry]:
+    models = open_models(find_models(recipe.references(), resolve))
+    target = choose(recipe, models)
+    plan = plan_mixture(recipe, models, target, *_without_gates(recipe, models))
+    yield from stored(entry for job in plan.jobs for entry in job.inputs)
+    if recipe.gate == "cheap_embed":
+        yield models[recipe.base_model].tensors[EMBEDDING]
+
+
+def _without_gates(recipe: MixtureRecipe, models: Mapping[str, Checkpoint]) -> tuple[Dense, Gates]:
+    """Return the sizes, and zeros for gates: finding these can mean running the base."""
+    dense = measure(recipe, models)
+    layers = range(len(dense.prefixes))
+    zeros = np.zeros((len(recipe.experts), dense.hidden), np.float32)
+    return dense, Gates(dict.fromkeys(layers, zeros), dict.fromkeys(layers, zeros[:1]))
+
+
 def _config(
     recipe: MixtureRecipe, base: Checkpoint, target: Architecture, dense: Dense, plan: Plan
 ) -> dict[str, Any]:
@@ -74,7 +101,7 @@ def check_mixture(recipe: MixtureRecipe, resolve: Resolver | None) -> CheckRepor
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
     try:
         target = choose(recipe, models)
-        dense = measure(recipe, models)
+        plan = plan_mixture(recipe, models, target, *_without_gates(recipe, models))
     except BadInput as error:
         report.problems.append(error.message)
         report.instead = "outputs: average the models' predictions if they share their labels"
@@ -83,11 +110,6 @@ def check_mixture(recipe: MixtureRecipe, resolve: Resolver | None) -> CheckRepor
         f"The result is a {target.model} of {len(recipe.experts)} experts, "
         f"{recipe.per_token} for each token."
     )
-    # gates are small, and finding them can mean running the base: zeros stand for them here
-    layers = range(len(dense.prefixes))
-    zeros = np.zeros((len(recipe.experts), dense.hidden), np.float32)
-    gates = Gates(dict.fromkeys(layers, zeros), dict.fromkeys(layers, zeros[:1]))
-    plan = plan_mixture(recipe, models, target, dense, gates)
     report.tensors = len(plan.jobs)
     _check_relations(recipe, models, report)
     report.cost = cost_of(plan, models)
