@@ -18,7 +18,9 @@ from plait.cli import (
     extract,
     fuse,
     licences,
+    lineage,
     maintenance,
+    plot,
     pulls,
     serve,
     settings,
@@ -74,7 +76,9 @@ app.command("licences")(licences.licences)
 app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(plot.plot, name="plot")
 app.add_typer(pulls.pr, name="pr")
+app.command("lineage")(lineage.lineage)
 app.command("verify")(verify.verify)
 app.command("gc")(maintenance.gc)
 app.add_typer(storage.storage, name="storage")

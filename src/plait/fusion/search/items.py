@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from plait.errors import BadInput
 
 if TYPE_CHECKING:
-    from plait.evaluation import Item, Task, TaskResult
+    from plait.evaluation import Task
 
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -28,11 +28,10 @@ Mask = NDArray[np.bool_]
 FACTOR = 2
 """How many times as many items each round of successive halving takes."""
 NEARLY_ALL = 0.75
-COUNTED = ("accuracy", "balanced_accuracy", "macro_f1")
-"""Metrics of counts by class that add up over documents, so that any of them can be left out."""
 
-Measure = Callable[[Sequence["Task"]], Mapping[str, "TaskResult"]]
-"""Runs the model that a search has loaded on some tasks' items."""
+Measure = Callable[[Sequence["Task"]], Mapping[str, Floats]]
+"""Runs the model that a search has loaded on some tasks' items: by task, what the metric needs of
+each group of items, [groups, ...], in order of appearance."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Deck:
     """One task's items in groups (documents), dealt: in order, each with its fold."""
 
     task: Task
-    items: tuple[tuple[Item, ...], ...]
+    items: tuple[tuple[Any, ...], ...]
     folds: NDArray[np.int_]
 
     def __len__(self) -> int:
@@ -67,18 +66,22 @@ def deal(tasks: Sequence[Task], folds: int, seed: int) -> list[Deck]:
     Raises:
         BadInput: if a task has fewer groups than there are folds, or two.
     """
-    for task in tasks:
-        if task.metric not in COUNTED:
+    from plait.evaluation.results import averaged_tasks
+
+    metrics = {task.name: task.metric for task in tasks}
+    together = averaged_tasks(metrics)
+    for name, metric in metrics.items():
+        if name not in together:
             raise BadInput(
-                f"Task '{task.name}' is scored by {task.metric}; a search compares candidates by "
-                f"one of {', '.join(COUNTED)}."
+                f"Task '{name}' is scored by {metric}, which cannot be averaged with "
+                f"{metrics[together[0]]} of task '{together[0]}'; search on tasks of one unit."
             )
     known: dict[str, int] = {}
     return [_deal_one(task, folds, seed, known) for task in tasks]
 
 
 def _deal_one(task: Task, folds: int, seed: int, known: dict[str, int]) -> Deck:
-    groups: dict[str, list[Item]] = {}
+    groups: dict[str, list[Any]] = {}
     for item in task.items:
         groups.setdefault(item.group, []).append(item)
     if len(groups) < folds:
@@ -92,7 +95,7 @@ def _deal_one(task: Task, folds: int, seed: int, known: dict[str, int]) -> Deck:
 
     by_label: dict[str, list[str]] = {}
     for group, items in groups.items():
-        common = Counter(str(item.label) for item in items).most_common()
+        common = Counter(str(getattr(item, "label", "")) for item in items).most_common()
         most = min(label for label, count in common if count == common[0][1])
         by_label.setdefault(most, []).append(group)
     placed = []
@@ -158,10 +161,9 @@ class Outcomes:
             return 0
         found = measure(todo)
         for place, deck in enumerate(self.decks):
-            result = found.get(deck.task.name)
-            if result is not None:
+            new = found.get(deck.task.name)
+            if new is not None:
                 before = self.tables[place]
-                new = result.table()
                 self.tables[place] = new if before is None else np.concatenate([before, new])
         return sum(len(task.items) for task in todo)
 
@@ -170,6 +172,13 @@ class Outcomes:
         found = self.tables[place]
         assert found is not None, "measured before it is asked for"
         return found[:stop]
+
+
+def direction(decks: Sequence[Deck]) -> int:
+    """Return 1 if more of the tasks' metric is better, -1 if less is (an error)."""
+    from plait.evaluation.metrics import metric
+
+    return metric(decks[0].task.metric).direction
 
 
 def score(outcomes: Outcomes, masks: Sequence[Mask], row: Sequence[int] | None = None) -> float:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from plait.fusion.search.candidates import Candidate
-from plait.fusion.search.items import Deck, Mask, Measure, Outcomes, score
+from plait.fusion.search.items import Deck, Mask, Measure, Outcomes, direction, score
 
 WARM = 4
 """How many must have been measured on as many items before one is dropped."""
@@ -27,7 +27,10 @@ WARM = 4
 
 @dataclass
 class Trial:
-    """A candidate as far as it was measured; `kept` and `scores` are by view."""
+    """A candidate as far as it was measured; `kept` and `scores` are by view.
+
+    A score here is the better the higher it is: an error's is negative.
+    """
 
     candidate: Candidate
     outcomes: Outcomes
@@ -56,6 +59,7 @@ class Race:
         self.trials: dict[Candidate, Trial] = {}
         self.items = 0
         """Items that were run through a model, in all."""
+        self._direction = direction(decks)
         self._masks: list[list[Mask]] = [
             [deck.folds != view for deck in decks] for view in range(folds + 1)
         ]
@@ -101,7 +105,7 @@ class Race:
                 measure = measure or self.load(candidate)
                 self.items += trial.outcomes.reach(row, measure)
             for view in alive:
-                found = score(trial.outcomes, self._masks[view], row)
+                found = self._direction * score(trial.outcomes, self._masks[view], row)
                 trial.scores[view].append(found)
                 seen = self._seen.setdefault((view, place), [])
                 seen.append(found)

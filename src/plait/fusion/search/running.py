@@ -23,7 +23,8 @@ from plait.fusion.weights.vocabulary import unify
 from plait.recipes.fusion import FusionRecipe
 
 if TYPE_CHECKING:
-    from plait.evaluation import Task, TaskResult
+    from plait.evaluation import Task
+    from plait.evaluation.types import Answers
 
 Tick = Callable[[int, int], None]
 
@@ -111,11 +112,27 @@ class Running:
         self._keys = keys
         self._model.load_tensors(self._tensors.items())
 
-    def measure(self, tasks: Sequence[Task], tick: Tick | None = None) -> Mapping[str, TaskResult]:
-        """Run the model on some tasks' items."""
-        from plait.evaluation import evaluate
+    def run(self, tasks: Sequence[Task], tick: Tick | None = None) -> dict[str, Answers]:
+        """Run the model on some tasks' items and return its records by task."""
+        from plait.evaluation.types import task_type
 
-        return evaluate(self._model, tasks, "validation", tick).tasks
+        found: dict[str, Answers] = {}
+        for kind in dict.fromkeys(task.type for task in tasks):
+            same = [task for task in tasks if task.type == kind]
+            found |= task_type(kind).run(self._model, same, tick)
+        return found
+
+    def measure(self, tasks: Sequence[Task], tick: Tick | None = None) -> dict[str, Array]:
+        """Run the model on some tasks' items and return what their metrics need of each group."""
+        from plait.evaluation.types import task_type
+
+        answers = self.run(tasks, tick)
+        return {
+            task.name: task_type(task.type).table(
+                answers[task.name].records, task.metric, answers[task.name].about
+            )
+            for task in tasks
+        }
 
     def _plan(self, recipe: FusionRecipe) -> Plan:
         models, vocabulary = unify(recipe, self._models, donor_of(recipe))
