@@ -4,23 +4,30 @@
 `gram`: the inner products of the inputs of each linear layer, per token, for RegMean (Jin et al.
 2023). `fisher`: the expected squared gradient of the log-likelihood for each weight, per text, for
 Fisher-weighted averaging (Matena and Raffel 2022). Labels are not needed: the expectation is over
-the model's own predictions. The statistics are exact, not anonymous.
+the model's own predictions. The file says how many texts were read, and what it promises about
+them: nothing, unless `privacy` is given.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from plait.errors import BadInput
 from plait.pretrained import head_names, limited_threads, load_classifier, pad
+from plait.training.privacy import EXACT, Clipped, Privacy, nearest_positive, noise_for
 
 KINDS = ("gram", "fisher")
 BATCH = 16
 MAX_TOKENS = 256
 MAX_TEXTS = 100_000
+MADE_UP = 32
+"""Texts of random words by which contributions are measured: they tell nothing of real ones."""
 
 
 def collect_statistics(
@@ -29,6 +36,8 @@ def collect_statistics(
     out: Path,
     *,
     kinds: Sequence[str] = ("gram",),
+    privacy: Privacy | None = None,
+    diagonal: bool = False,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -39,6 +48,8 @@ def collect_statistics(
         texts: what the model is used on; some hundreds are enough.
         out: the file to write; it appears when it is whole.
         kinds: "gram", "fisher" or both.
+        privacy: how private each text must be; None: the statistics are exact.
+        diagonal: of "gram", only the diagonal: less to hide, and less to learn from.
         threads: how many threads torch may use.
         progress: called with how many texts are done, and of how many.
 
@@ -65,96 +76,211 @@ def collect_statistics(
         if progress:
             progress(done, total)
 
+    # of a folder with heads the tensors are the encoder's, by its own names; heads are not fused
+    start = f"{model.base_model_prefix}." if head_names(folder) else ""
+    reader = _Reader(model.eval(), tokenizer, start, diagonal)
     found: dict[str, Any] = {}
-    model.eval()
     with limited_threads(threads):
-        if "gram" in kinds:
-            found |= _grams(model, tokenizer, rows, tell)
-        if "fisher" in kinds:
-            found |= _fisher(model, tokenizer, rows, tell)
-    if head_names(folder):
-        # the folder's tensors are the encoder's, by its own names; the heads are not fused
-        start = f"{model.base_model_prefix}."
-        found = {
-            f"{kind}.{name.removeprefix(start)}": values
-            for kind, name, values in ((*full.split(".", 1), v) for full, v in found.items())
-            if name.startswith(start)
+        if privacy is not None:
+            deviation = noise_for(privacy.epsilon, privacy.delta) * len(kinds) ** 0.5
+            for kind in kinds:
+                found |= _hidden(reader, kind, rows, deviation, privacy.random, tell)
+        else:
+            if "gram" in kinds:
+                found |= _grams(reader, rows, tell)
+            if "fisher" in kinds:
+                found |= _mean(reader.fishers(rows), len(rows), tell)
+    named = {}
+    for full, values in found.items():
+        kind, name = full.split(".", 1)
+        named[f"{kind}.{name.removeprefix(start)}"] = values.float()
+    told = {"texts": str(len(rows)), "kinds": ", ".join(kinds), "privacy": EXACT}
+    if privacy is not None:
+        told |= {
+            "privacy": str(privacy),
+            "epsilon": f"{privacy.epsilon:g}",
+            "delta": f"{privacy.delta:g}",
+            "clipping": "each text's part is cut at the length that texts of random words have",
         }
-    _write(found, out, len(rows))
-    return len(found)
+    _write(named, out, told)
+    return len(named)
 
 
-def _grams(
-    model: Any, tokenizer: Any, rows: list[list[int]], tell: Callable[[int], None]
-) -> dict[str, Any]:
+class _Reader:
+    """A classifier, and what single texts do in it: inner products and squared gradients."""
+
+    def __init__(self, model: Any, tokenizer: Any, start: str, diagonal: bool) -> None:
+        import torch
+
+        self.model, self.tokenizer, self.diagonal = model, tokenizer, diagonal
+        self.linear = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and name.startswith(start)
+        }
+        self.weights = {n: p for n, p in model.named_parameters() if n.startswith(start)}
+        self.same: dict[str, str] = {}
+        """Layers that read what another reads (keys and values, what queries do), and which."""
+
+    @contextmanager
+    def hooked(self, see: Callable[[str, Any], None]) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Give a function that reads a batch; `see` is called with each layer's rows of inputs."""
+        import torch
+
+        mask: Any = None
+        seen: dict[int, tuple[str, Any]] = {}
+
+        def hook(name: str) -> Callable[[Any, Any], None]:
+            def look(module: Any, inputs: Any) -> None:
+                values = inputs[0].detach()
+                other = seen.setdefault(id(inputs[0]), (name, inputs[0]))[0]
+                if other != name:
+                    self.same[name] = other
+                    return
+                if values.dim() == 3 and values.shape[:2] == mask.shape:
+                    values = values[mask.bool()]
+                see(name, values.reshape(-1, values.shape[-1]).double())
+
+            return look
+
+        def read(batch: dict[str, Any]) -> None:
+            nonlocal mask
+            mask = batch["attention_mask"]
+            seen.clear()
+            with torch.inference_mode():
+                self.model(**batch)
+            seen.clear()
+
+        handles = [m.register_forward_pre_hook(hook(n)) for n, m in self.linear.items()]
+        try:
+            yield read
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def product(self, values: Any) -> Any:
+        """Return XᵀX, or its diagonal alone."""
+        import torch
+
+        if self.diagonal:
+            return torch.diag(values.square().sum(0))
+        return values.T @ values
+
+    def grams(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
+        """Yield each text's mean of XᵀX over its tokens, for each layer that reads its own."""
+        found: dict[str, Any] = {}
+
+        def see(name: str, values: Any) -> None:
+            found[f"gram.{name}.weight"] = self.product(values) / max(len(values), 1)
+
+        with self.hooked(see) as read:
+            for row in rows:
+                found.clear()
+                read(pad(self.tokenizer, [row]))
+                yield dict(found)
+
+    def fishers(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
+        """Yield each text's squared gradients of log p(class), averaged as the model predicts."""
+        import torch
+
+        parameters = list(self.weights.values())
+        for row in rows:
+            logs = torch.log_softmax(self.model(**pad(self.tokenizer, [row])).logits[0].float(), -1)
+            found = {f"fisher.{n}": torch.zeros_like(p) for n, p in self.weights.items()}
+            for number, log in enumerate(logs):
+                slopes = torch.autograd.grad(
+                    log, parameters, retain_graph=number + 1 < len(logs), allow_unused=True
+                )
+                for total, slope in zip(found.values(), slopes, strict=True):
+                    if slope is not None:
+                        total.addcmul_(slope, slope, value=float(log.detach().exp()))
+            yield found
+
+    def shared_out(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the statistics with those of layers that read what another reads."""
+        more = {f"gram.{n}.weight": found[f"gram.{o}.weight"] for n, o in self.same.items()}
+        return found | {name: values.clone() for name, values in more.items()}
+
+    def made_up(self) -> list[list[int]]:
+        """Return token ids of texts of random words, the same for every data set."""
+        random = np.random.default_rng(0)
+        special = set(self.tokenizer.all_special_ids)
+        words = np.array(sorted(set(self.tokenizer.get_vocab().values()) - special) or [0])
+        most = min(64, getattr(self.model.config, "max_position_embeddings", None) or 64)
+        begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        made = []
+        for length in random.integers(4, max(most - 2, 5), MADE_UP):
+            inner = [int(i) for i in random.choice(words, int(length))]
+            made.append([i for i in (begin, *inner, end) if i is not None])
+        return made
+
+
+def _grams(reader: _Reader, rows: list[list[int]], tell: Callable[[int], None]) -> dict[str, Any]:
     """Sum up XᵀX of every linear layer's inputs, without padding, and divide by the rows of X."""
-    import torch
-
     sums: dict[str, Any] = {}
     counts: dict[str, int] = {}
-    mask: Any = None
 
-    def hook(name: str) -> Callable[[Any, Any], None]:
-        def add(module: Any, inputs: Any) -> None:
-            values = inputs[0].detach()
-            if values.dim() == 3 and values.shape[:2] == mask.shape:
-                values = values[mask.bool()]
-            values = values.reshape(-1, values.shape[-1]).double()
-            sums[name] = sums.get(name, 0) + values.T @ values
-            counts[name] = counts.get(name, 0) + len(values)
+    def see(name: str, values: Any) -> None:
+        sums[name] = sums.get(name, 0) + reader.product(values)
+        counts[name] = counts.get(name, 0) + len(values)
 
-        return add
-
-    handles = [
-        module.register_forward_pre_hook(hook(name))
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    ]
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(rows), BATCH):
-                batch = pad(tokenizer, rows[start : start + BATCH])
-                mask = batch["attention_mask"]
-                model(**batch)
-                tell(len(mask))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {f"gram.{n}.weight": (s / max(counts[n], 1)).float() for n, s in sums.items()}
+    with reader.hooked(see) as read:
+        for start in range(0, len(rows), BATCH):
+            batch = pad(reader.tokenizer, rows[start : start + BATCH])
+            read(batch)
+            tell(len(batch["input_ids"]))
+    return reader.shared_out({f"gram.{n}.weight": s / max(counts[n], 1) for n, s in sums.items()})
 
 
-def _fisher(
-    model: Any, tokenizer: Any, rows: list[list[int]], tell: Callable[[int], None]
+def _mean(
+    parts: Iterator[dict[str, Any]], count: int, tell: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Average the squared gradients of log p(class) over classes, as the model predicts them."""
-    import torch
-
-    parameters = dict(model.named_parameters())
-    sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    for row in rows:
-        logs = torch.log_softmax(model(**pad(tokenizer, [row])).logits[0].float(), -1)
-        for number, log in enumerate(logs):
-            slopes = torch.autograd.grad(
-                log,
-                list(parameters.values()),
-                retain_graph=number + 1 < len(logs),
-                allow_unused=True,
-            )
-            for total, slope in zip(sums.values(), slopes, strict=True):
-                if slope is not None:
-                    total.addcmul_(slope, slope, value=float(log.detach().exp()) / len(rows))
+    sums: dict[str, Any] = {}
+    for part in parts:
+        for name, values in part.items():
+            sums[name] = sums[name] + values if name in sums else values
         tell(1)
-    return {f"fisher.{name}": total for name, total in sums.items()}
+    return {name: values / count for name, values in sums.items()}
 
 
-def _write(found: dict[str, Any], out: Path, count: int) -> None:
+def _hidden(
+    reader: _Reader,
+    kind: str,
+    rows: list[list[int]],
+    deviation: float,
+    random: np.random.Generator,
+    tell: Callable[[int], None],
+) -> dict[str, Any]:
+    """Average each text's part, cut at a public length, with noise."""
+    each = reader.grams if kind == "gram" else reader.fishers
+    lengths: dict[str, list[float]] = {}
+    for part in each(reader.made_up()):
+        for name, values in part.items():
+            lengths.setdefault(name, []).append(float(values.double().norm()))
+    if kind == "gram":
+        # layers count alike, whatever the size of their inputs
+        scales = {n: max(float(np.median(v)), 1e-12) for n, v in lengths.items()}
+    else:
+        whole = np.median(np.linalg.norm(list(lengths.values()), axis=0))
+        scales = dict.fromkeys(lengths, max(float(whole), 1e-30) / len(lengths) ** 0.5)
+    summed = Clipped(scales)
+    for part in each(rows):
+        summed.add(part)
+        tell(1)
+    noised = {n: v / len(rows) for n, v in summed.noised(deviation, random).items()}
+    if kind == "fisher":
+        return {n: v.clamp(min=0) for n, v in noised.items()}
+    if reader.diagonal:
+        return reader.shared_out({n: v.diag().clamp(min=0).diag() for n, v in noised.items()})
+    return reader.shared_out({n: nearest_positive(v) for n, v in noised.items()})
+
+
+def _write(found: dict[str, Any], out: Path, told: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        save_file(
-            {n: t.contiguous() for n, t in found.items()}, partial, metadata={"texts": str(count)}
-        )
+        save_file({n: t.contiguous() for n, t in found.items()}, partial, metadata=told)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)

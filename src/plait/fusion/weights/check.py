@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plait.errors import BadInput, PlaitError
+from plait.fusion.resolve import resolve_model
+from plait.fusion.weights.adapters import WEIGHTS
+from plait.fusion.weights.adapters.combine import are_adapters, plan_combination
 from plait.fusion.weights.ancestry import Agreement, Relation, compare_models
 from plait.fusion.weights.checkpoints import Checkpoint, identity
 from plait.fusion.weights.computed import Computed
@@ -18,8 +21,10 @@ from plait.fusion.weights.engine import BLOCK, Engine, Readers, block_length
 from plait.fusion.weights.licences import licence_notes, licence_of
 from plait.fusion.weights.naming import layer_counts, tied_names
 from plait.fusion.weights.numbers import STORAGE, Array
-from plait.fusion.weights.opening import Resolver, find_folders, open_models
+from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of, without_effect
+from plait.fusion.weights.privacy import statistics_notes
+from plait.fusion.weights.safetensors import read_header
 from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import read_vocabulary, unify
 from plait.recipes.fusion import FusionRecipe, load_stages
@@ -85,7 +90,8 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
     """Say whether a recipe can be run, what speaks against it, and what it would cost.
 
     Headers, configurations, vocabularies and cards are read, and a small sample of the weights. Of
-    a recipe with several documents the last is checked if it needs no other, else the first.
+    a recipe with several documents each is checked, later ones with the shapes that earlier ones
+    will give; what cannot be known before is said.
 
     Args:
         recipe: as for `fuse`.
@@ -100,30 +106,91 @@ def check_recipe(recipe: Any, *, resolve: Resolver | None = None) -> CheckReport
 
         return check_mixture(mixture, resolve)
     stages = load_stages(recipe)
-    parsed = stages[0][1] if len(stages) > 1 else stages[-1][1]
-    report = CheckReport(parsed.method)
-    if len(stages) > 1:
-        report.notes.append(
-            f"The recipe has {len(stages)} documents; the first to be made is checked."
-        )
-    models = open_models(find_folders(parsed, resolve))
-    report.models = [facts_of(r, m) for r, m in models.items()]
+    if len(stages) == 1:
+        return check_document(stages[0][1], resolve).report
+    from plait.fusion.weights.documents import check_documents
+
+    return check_documents(stages, resolve)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A checked document: its report, and its plan and models if it could be planned."""
+
+    report: CheckReport
+    plan: Plan | None = None
+    models: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+
+def check_document(
+    recipe: FusionRecipe,
+    resolve: Resolver | None,
+    planned: Mapping[str, Checkpoint] | None = None,
+) -> Checked:
+    """Check one fusion; `planned` are models that do not exist yet, with the shapes they will have.
+
+    Raises:
+        BadInput: if a model is not found.
+    """
+    report = CheckReport(recipe.method)
+    planned = planned or {}
+    folders = find_folders(
+        recipe, lambda r: planned[r].folder if r in planned else (resolve or resolve_model)(r)
+    )
+    if are_adapters(recipe, folders):
+        check_combination(recipe, folders, report)
+        return Checked(report)
+    models = open_models({r: f for r, f in folders.items() if r not in planned})
+    models = {r: planned[r] if r in planned else models[r] for r in folders}
+    report.models = [facts_of(r, m) for r, m in models.items() if r not in planned]
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
-    plan = _plan(parsed, models, report)
-    _check_relations(parsed, models, report)
-    _check_vocabularies(parsed, models, report)
+    plan = _plan(recipe, models, report)
+    real = {r: m for r, m in models.items() if r not in planned}
+    if donor_of(recipe) in real:
+        _check_relations(recipe, real, report)
+    _check_vocabularies(recipe, real, report)
+    report.notes += statistics_notes(recipe, models)
     if plan is not None:
         report.tensors = len(plan.jobs)
-        unused = without_effect(parsed)
+        unused = without_effect(recipe)
         if unused:
-            report.notes.append(f"The method '{parsed.method}' has no use for {', '.join(unused)}.")
+            report.notes.append(f"The method '{recipe.method}' has no use for {', '.join(unused)}.")
         try:
             report.cost = cost_of(plan, models)
         except PlaitError as error:
             report.problems.append(error.message)
     if report.problems:
         report.instead = _instead(models)
-    return report
+    return Checked(report, plan, models)
+
+
+def check_combination(recipe: FusionRecipe, folders: Folders, report: CheckReport) -> None:
+    """Say whether adapters can be combined without their base."""
+    for source in recipe.models:
+        folder = folders[source.model][0]
+        entries = read_header(folder / WEIGHTS).values()
+        report.models.append(
+            ModelFacts(
+                reference=source.model,
+                architecture="LoRA adapter",
+                parameters=sum(e.size for e in entries),
+                bytes=sum(e.nbytes for e in entries),
+                formats=tuple(sorted({e.code for e in entries})),
+                layers=max(layer_counts(e.name for e in entries).values(), default=0),
+                vocabulary=None,
+                tied=False,
+                licence=licence_of(folder),
+            )
+        )
+    report.notes += licence_notes({m.reference: m.licence for m in report.models})
+    try:
+        found = plan_combination(recipe, folders)
+    except BadInput as error:
+        report.problems.append(error.message)
+        report.instead = "weights: put each adapter on its base, as 'base+adapter', and fuse those"
+        return
+    report.tensors = 2 * len(found.modules)
+    report.notes.append(f"The combined adapter has the rank {found.rank}.")
 
 
 def facts_of(reference: str, model: Checkpoint) -> ModelFacts:

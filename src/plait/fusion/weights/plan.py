@@ -18,7 +18,6 @@ from plait.fusion.weights.safetensors import Entry
 from plait.fusion.weights.vocabulary import Unified
 from plait.recipes.fusion import (
     FusionRecipe,
-    Scalar,
     Setting,
     Source,
     dump_recipe,
@@ -236,7 +235,7 @@ def _value(parameter: Parameter, tensor: Made, source: Source | None, method: Me
         if parameter.name in scope:
             found = evaluate(scope[parameter.name], tensor.name, tensor.position)
             if found is not None:
-                return _checked(parameter, found)
+                return parameter.checked(found)
     if parameter.default is None:
         whose = f" for '{source.model}'" if source else ""
         raise BadInput(
@@ -244,26 +243,6 @@ def _value(parameter: Parameter, tensor: Made, source: Source | None, method: Me
             f"{parameter.help}; give it under 'parameters'."
         )
     return parameter.default
-
-
-def _checked(parameter: Parameter, found: Scalar) -> Value:
-    key, low, high = parameter.name, parameter.low, parameter.high
-    if parameter.words:
-        if found in parameter.words:
-            return str(found)
-        raise BadInput(
-            f"'{key}' must be one of {', '.join(parameter.words)}, not '{found!s:.60}'"
-            f"{hint(str(found), parameter.words)}"
-        )
-    if parameter.is_flag:
-        if isinstance(found, bool) or found in (0, 1):
-            return bool(found)
-        raise BadInput(f"'{key}' must be true or false, not {found!r:.60}.")
-    if isinstance(found, bool | str):
-        raise BadInput(f"'{key}' must be a number, not {found!r:.60}.")
-    if (low is not None and found < low) or (high is not None and found > high):
-        raise BadInput(f"'{key}' is {found} but must be from {low:g} to {high:g}.")
-    return float(found)
 
 
 def canonical(recipe: FusionRecipe, identities: Mapping[str, str]) -> FusionRecipe:

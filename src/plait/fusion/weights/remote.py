@@ -116,15 +116,16 @@ def needed_parts(
     What is a folder, needs most of a repository's bytes, or cannot be fetched by parts is left to
     `resolve_model`. With `only`, just the fused tensors of these names are going to be made.
     """
-    method = methods.get(recipe.method)
-    if method.survey is not None or method.learns is not None:
-        only = None  # the whole models are gone through first
+    if only is not None:
+        method = methods.get(recipe.method)
+        if method.survey is not None or method.learns is not None:
+            only = None  # the whole models are gone through first
     references = recipe.references() if recipe.slices or recipe.modules or only else ()
 
     def needs(resolve: Resolver) -> Iterator[Entry]:
         models = open_models(find_folders(recipe, resolve))
         models, vocabulary = unify(recipe, models, donor_of(recipe))
-        if method.statistics:
+        if methods.get(recipe.method).statistics:
             models = {r: with_statistics(m) for r, m in models.items()}
         for job in build_plan(recipe, models, vocabulary).jobs:
             if only is None or only(job.name):

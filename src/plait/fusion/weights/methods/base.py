@@ -9,7 +9,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from plait.errors import BadInput
 from plait.fusion.weights.numbers import Array, round_scalar, round_to
+from plait.recipes.parameters import hint
 
 Value = float | bool | str
 
@@ -30,6 +32,30 @@ class Parameter:
     def is_flag(self) -> bool:
         """Whether the value is true or false rather than a number."""
         return isinstance(self.default, bool)
+
+    def checked(self, found: float | bool | str) -> Value:
+        """Return a recipe's value as the method reads it.
+
+        Raises:
+            BadInput: if it is of the wrong kind, out of bounds, or no known word.
+        """
+        key, low, high = self.name, self.low, self.high
+        if self.words:
+            if found in self.words:
+                return str(found)
+            raise BadInput(
+                f"'{key}' must be one of {', '.join(self.words)}, not '{found!s:.60}'"
+                f"{hint(str(found), self.words)}"
+            )
+        if self.is_flag:
+            if isinstance(found, bool) or found in (0, 1):
+                return bool(found)
+            raise BadInput(f"'{key}' must be true or false, not {found!r:.60}.")
+        if isinstance(found, bool | str):
+            raise BadInput(f"'{key}' must be a number, not {found!r:.60}.")
+        if (low is not None and found < low) or (high is not None and found > high):
+            raise BadInput(f"'{key}' is {found} but must be from {low:g} to {high:g}.")
+        return float(found)
 
 
 @dataclass

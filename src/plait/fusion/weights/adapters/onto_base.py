@@ -114,12 +114,17 @@ def _adapted(
         origin=weight,
         a=a,
         b=b,
-        scale=_scale(module, rank, config, folder),
+        scale=scale_of(module, rank, config, folder),
         transposed=transposed,
     )
 
 
-def _scale(module: str, rank: int, config: Mapping[str, Any], folder: Path) -> float:
+def scale_of(module: str, rank: int, config: Mapping[str, Any], folder: Path) -> float:
+    """Return what B A is multiplied by, as an adapter's configuration says for a module.
+
+    Raises:
+        BadInput: if that is no number.
+    """
     alpha = _by_pattern(module, config.get("alpha_pattern"), config.get("lora_alpha", rank))
     if not isinstance(alpha, int | float) or not math.isfinite(alpha) or rank < 1:
         raise BadInput(f"{folder}: 'lora_alpha' must be a number and the rank at least 1.")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checking recipes of several documents, whose later fusions take what earlier ones will make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from plait.errors import BadInput
+from plait.fusion.weights.check import Checked, CheckReport, Cost, check_document
+from plait.fusion.weights.checkpoints import Checkpoint
+from plait.fusion.weights.numbers import STORAGE
+from plait.fusion.weights.opening import Resolver
+from plait.fusion.weights.safetensors import Entry
+from plait.recipes.fusion import FusionRecipe
+
+
+def check_documents(
+    stages: Sequence[tuple[str | None, FusionRecipe]], resolve: Resolver | None
+) -> CheckReport:
+    """Check every document of a recipe, in the order that they will be run in.
+
+    Raises:
+        BadInput: if a model is not found.
+    """
+    whole = CheckReport(stages[-1][1].method)
+    whole.notes.append(f"The recipe has {len(stages)} documents; all were checked.")
+    planned: dict[str, Checkpoint] = {}
+    unknown: dict[str, str] = {}
+    for place, (name, recipe) in enumerate(stages, start=1):
+        title = f"document '{name}'" if name else f"document {place}"
+        used = set(recipe.references())
+        waits = sorted(used & set(unknown))
+        if waits:
+            whole.notes.append(
+                f"{title} cannot be checked before '{waits[0]}' is made: {unknown[waits[0]]}."
+            )
+            if name:
+                unknown[name] = f"it needs '{waits[0]}'"
+            continue
+        try:
+            checked = check_document(recipe, resolve, planned)
+        except BadInput as error:
+            raise BadInput(f"{title}: {error.message}") from None
+        _add(whole, checked.report, title)
+        later = sorted(used & set(planned))
+        if later:
+            whole.notes.append(
+                f"{title}: how far '{later[0]}' is from the other models is not known before it is "
+                "made; its shapes are."
+            )
+        if name:
+            _remember(name, recipe, checked, planned, unknown)
+    return whole
+
+
+def _remember(
+    name: str,
+    recipe: FusionRecipe,
+    checked: Checked,
+    planned: dict[str, Checkpoint],
+    unknown: dict[str, str],
+) -> None:
+    """Keep what a document's result will look like, or why that is not known."""
+    if checked.plan is None:
+        unknown[name] = "it has problems, or is an adapter"
+    elif recipe.tokenizer is not None:
+        unknown[name] = "it gets a vocabulary of its own"
+    else:
+        donor = checked.models[checked.plan.donor]
+        entries = {
+            job.name: _stand_in(job.name, job.out, job.inputs[0]) for job in checked.plan.jobs
+        }
+        shapes = {job.name: job.shape for job in checked.plan.jobs}
+        tensors = {n: replace(e, shape=shapes[n]) for n, e in entries.items()}
+        planned[name] = replace(donor, tensors=tensors, statistics={}, files=(), stamps={})
+
+
+def _stand_in(name: str, code: str, first: Entry) -> Entry:
+    """Return a tensor that will be: bytes of an input of its size stand in for those to come."""
+    size = first.size * STORAGE[code].itemsize
+    if code == first.code:
+        return replace(first, name=name)
+    return Entry(name, code, first.shape, first.path, first.offset, size)
+
+
+def _add(whole: CheckReport, part: CheckReport, title: str) -> None:
+    """Add a document's report to that of all; problems say whose they are."""
+    known = {m.reference for m in whole.models}
+    whole.models += [m for m in part.models if m.reference not in known]
+    whole.problems += [f"{title}: {problem}" for problem in part.problems]
+    whole.notes += [n for n in part.notes if n not in whole.notes]
+    whole.relations += part.relations
+    whole.agreements += part.agreements
+    whole.instead = whole.instead or part.instead
+    whole.tensors = part.tensors
+    whole.cost = _sum(whole.cost, part.cost)
+
+
+def _sum(one: Cost | None, other: Cost | None) -> Cost | None:
+    if one is None or other is None:
+        return one or other
+    return Cost(
+        one.read_bytes + other.read_bytes,
+        one.output_bytes + other.output_bytes,
+        max(one.memory_bytes, other.memory_bytes),
+        one.cpu_seconds + other.cpu_seconds,
+    )
+
+
+def names_of(stages: Sequence[tuple[str | None, FusionRecipe]]) -> Mapping[str, FusionRecipe]:
+    """Return the documents that others can use, by name."""
+    return {name: recipe for name, recipe in stages if name}
