@@ -10,9 +10,24 @@ from pathlib import Path
 from typing import Any
 
 LABELS = ("negative", "positive")
-GOOD = "good great fine lovely bright sweet".split()
-BAD = "bad awful poor nasty dull sour".split()
-PLAIN = "the a film book plot song was is very so day it and but".split()
+GOOD = ["good", "great", "fine", "lovely", "bright", "sweet"]
+BAD = ["bad", "awful", "poor", "nasty", "dull", "sour"]
+PLAIN = [
+    "the",
+    "a",
+    "film",
+    "book",
+    "plot",
+    "song",
+    "was",
+    "is",
+    "very",
+    "so",
+    "day",
+    "it",
+    "and",
+    "but",
+]
 
 
 def tokenizer(words: Sequence[str], *, start: str = "[CLS]", pairs: bool = True) -> Any:
@@ -125,9 +140,7 @@ def sentences(count: int, seed: int = 0) -> list[dict[str, Any]]:
             (BAD, GOOD)[label if draw.random() < 0.9 else 1 - label], k=2
         )
         draw.shuffle(words)
-        rows.append(
-            {"text": " ".join(words), "label": LABELS[label], "document": f"d{place // 3}"}
-        )
+        rows.append({"text": " ".join(words), "label": LABELS[label], "document": f"d{place // 3}"})
     return rows
 
 
