@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,19 @@ def test_waiting_for_a_merge_asked_for_with_the_stock_client(
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The same bytes." in again.stdout
     assert "contribution #1: model.safetensors" in again.stdout
+    environment = {"HF_ENDPOINT": server.url, "HF_TOKEN": token}
+    shown = plait("lineage", "commons/sentiment", **environment)
+    assert town.weights() in shown.stdout
+    assert "contribution-1" in shown.stdout
+    bill = json.loads(
+        plait("lineage", "commons/sentiment", "--format", "cyclonedx", **environment).stdout
+    )
+    asked = urllib.request.Request(
+        f"{server.url}/api/plait/models/commons/sentiment/lineage/main?format=cyclonedx",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(asked) as answer:
+        assert json.load(answer) == bill
 
 
 def test_waiting_says_when_nothing_landed(served: tuple[Town, Server, str]) -> None:
