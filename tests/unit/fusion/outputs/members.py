@@ -12,22 +12,7 @@ from typing import Any
 LABELS = ("negative", "positive")
 GOOD = ["good", "great", "fine", "lovely", "bright", "sweet"]
 BAD = ["bad", "awful", "poor", "nasty", "dull", "sour"]
-PLAIN = ["the", "a", "film", "book", "plot", "song", "was", "is", "very", "so", "day", "it", "and"]
-    "the",
-    "a",
-    "film",
-    "book",
-    "plot",
-    "song",
-    "was",
-    "is",
-    "very",
-    "so",
-    "day",
-    "it",
-    "and",
-    "but",
-]
+PLAIN = ["the", "a", "film", "book", "plot", "song", "was", "is", "very", "so", "day", "it", "but"]
 
 
 def tokenizer(words: Sequence[str], *, start: str = "[CLS]", pairs: bool = True) -> Any:
