@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from plait.errors import BadInput
 from plait.fusion.weights.check import Checked, CheckReport, Cost, check_document
 from plait.fusion.weights.checkpoints import Checkpoint
-from plait.fusion.weights.numbers import STORAGE
+from plait.fusion.weights.computed import Computed, Read
+from plait.fusion.weights.numbers import STORAGE, Array
 from plait.fusion.weights.opening import Resolver
+from plait.fusion.weights.plan import Job
 from plait.fusion.weights.safetensors import Entry
 from plait.recipes.fusion import FusionRecipe
 
@@ -68,20 +70,31 @@ def _remember(
         unknown[name] = "it gets a vocabulary of its own"
     else:
         donor = checked.models[checked.plan.donor]
-        entries = {
-            job.name: _stand_in(job.name, job.out, job.inputs[0]) for job in checked.plan.jobs
-        }
-        shapes = {job.name: job.shape for job in checked.plan.jobs}
-        tensors = {n: replace(e, shape=shapes[n]) for n, e in entries.items()}
+        tensors = {job.name: _stand_in(job) for job in checked.plan.jobs}
         planned[name] = replace(donor, tensors=tensors, statistics={}, files=(), stamps={})
 
 
-def _stand_in(name: str, code: str, first: Entry) -> Entry:
-    """Return a tensor that will be: bytes of an input of its size stand in for those to come."""
-    size = first.size * STORAGE[code].itemsize
-    if code == first.code:
-        return replace(first, name=name)
-    return Entry(name, code, first.shape, first.path, first.offset, size)
+@dataclass(frozen=True)
+class _ToCome(Computed):
+    """A tensor that is not made yet, of another format than what it is made of; it reads as 0."""
+
+    @property
+    def kind(self) -> str:
+        """The format that it will have."""
+        return self.code
+
+    def fill(self, read: Read, start: int, into: Array) -> None:
+        """Fill `into` with zeros."""
+        into[:] = 0
+
+
+def _stand_in(job: Job) -> Entry:
+    """Return a tensor that will be: the bytes of an input stand in for those to come."""
+    first = job.inputs[0]
+    if job.out == first.code:
+        return replace(first, name=job.name, shape=job.shape)
+    size = job.size * STORAGE[job.out].itemsize
+    return _ToCome(job.name, job.out, job.shape, first.path, first.offset, size, first)
 
 
 def _add(whole: CheckReport, part: CheckReport, title: str) -> None:
@@ -106,8 +119,3 @@ def _sum(one: Cost | None, other: Cost | None) -> Cost | None:
         max(one.memory_bytes, other.memory_bytes),
         one.cpu_seconds + other.cpu_seconds,
     )
-
-
-def names_of(stages: Sequence[tuple[str | None, FusionRecipe]]) -> Mapping[str, FusionRecipe]:
-    """Return the documents that others can use, by name."""
-    return {name: recipe for name, recipe in stages if name}
