@@ -166,6 +166,55 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def merge_results(index: Any, new: list[dict[str, Any]]) -> list[Any]:
+    """Put new results into a card's `model-index`, in the place of those that they replace.
+
+    Replaced is a metric's value of the same task, data set (with its config) and split. What is
+    verified or names its source is somebody else's word and stays, and so does all that is not a
+    result as the Hub has it.
+
+    Args:
+        index: what the card has, if anything.
+        new: a `model-index` of one model.
+    """
+    if not isinstance(index, list) or not index or not isinstance(index[0], dict):
+        return list(new)
+    first = dict(index[0])
+    found = first.get("results")
+    told = {
+        (_result_key(result), metric["type"])
+        for result in new[0]["results"]
+        for metric in result["metrics"]
+    }
+    kept: list[Any] = []
+    for result in found if isinstance(found, list) else []:
+        metrics = result.get("metrics") if isinstance(result, dict) else None
+        if not isinstance(metrics, list) or result.get("source"):
+            kept.append(result)
+            continue
+        key = _result_key(result)
+        left = [
+            metric
+            for metric in metrics
+            if not isinstance(metric, dict)
+            or metric.get("verified")
+            or (key, metric.get("type")) not in told
+        ]
+        if left:
+            kept.append({**result, "metrics": left})
+    first.setdefault("name", new[0]["name"])
+    first["results"] = kept + new[0]["results"]
+    return [first, *index[1:]]
+
+
+def _result_key(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a result is of."""
+    task, dataset = (result.get(key) for key in ("task", "dataset"))
+    task, dataset = (part if isinstance(part, dict) else {} for part in (task, dataset))
+    parts = [dataset.get(key) for key in ("type", "name", "config", "split")]
+    return tuple(str(part) for part in (task.get("type"), *parts))
+
+
 def card_tags(data: Mapping[str, Any]) -> list[str]:
     """List the tags by which a card is found, in the Hub's form (``license:mit``, ``en``, …)."""
     tags: list[str] = []

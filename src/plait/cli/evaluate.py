@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``plait evaluate``: judge a model on the tasks of a ``plait.yaml``."""
+"""``plait evaluate``: judge models on the tasks of a ``plait.yaml``."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from plait.evaluation import Evaluation
+    from plait.evaluation import Comparison, Evaluation, Task
     from plait.recipes.project import TaskSpec
+
+Loaded = list[tuple["TaskSpec", "Task"]]
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A model's folder, or a repository id (namespace/name).")
-    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folders of models, or repository ids (namespace/name). Of several, each is "
+            "compared with the first.",
+            metavar="MODEL...",
+        ),
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,7 +39,7 @@ def evaluate(
     ] = None,
     project: Annotated[
         Path | None,
-        typer.Option(help="The plait.yaml that names the tasks; default: the model's own."),
+        typer.Option(help="The plait.yaml that names the tasks; default: the first model's own."),
     ] = None,
     split: Annotated[str, typer.Option(help="validation, gate, test, …")] = "test",
     revision: Annotated[
@@ -45,49 +54,157 @@ def evaluate(
     items: Annotated[
         bool, typer.Option("--items", help="With --json: every item's score too.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Precision, recall and F1 by class or entity.")
+    ] = False,
+    confusion: Annotated[
+        bool, typer.Option("--confusion", help="Which class was taken for which.")
+    ] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration",
+            help="Whether probabilities are what they say, before and after a temperature from "
+            "the validation split.",
+        ),
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--every-metric", help="All metrics that a task's items allow.")
+    ] = False,
+    write_card: Annotated[
+        bool,
+        typer.Option(
+            "--write-card",
+            help="Write the scores into the model folder's README.md (model-index) and, of data "
+            "sets with a repository id, into .eval_results.",
+        ),
+    ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="List the metrics, with their sources, and stop.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, item by item, with 95% intervals over documents.
+    """Measure models, item by item, with 95% intervals over documents.
 
     Models and data sets that are not folders come from the hub that HF_ENDPOINT names, with the
     rights of HF_TOKEN.
     """
+    from plait.cli import scores
+    from plait.errors import BadInput
+
+    if metrics:
+        scores.print_metrics(as_json=as_json)
+        return
+    if not models:
+        raise BadInput("Say which model to evaluate: a folder, or namespace/name.")
+    if len(set(models)) < len(models):
+        raise BadInput("A model is named twice; name each once.")
+    folders = {model: find_model(model, revision) for model in models}
+    if write_card and (missing := [m for m in models if not Path(m).is_dir()]):
+        raise BadInput(f"--write-card needs the folder of a model; {missing[0]} is none.")
+    loaded = _load(tasks or [], project or folders[models[0]], split, data)
+    found = {model: _evaluate(model, folder, loaded, split) for model, folder in folders.items()}
+    compared = _compare(found)
+    if write_card:
+        _write(folders, found, [spec for spec, _ in loaded], every=every)
+    validation: dict[str, Evaluation] = {}
+    if calibration and split != "validation":
+        known = _load_validation(tasks or [], project or folders[models[0]], data)
+        validation = {m: _evaluate(m, f, known, "validation") for m, f in folders.items() if known}
+    if as_json:
+        documents = {model: one.to_json(items=items) for model, one in found.items()}
+        print_json(
+            documents[models[0]]
+            if len(models) == 1
+            else {
+                "models": documents,
+                "comparisons": {model: one.to_json() for model, one in compared.items()},
+            }
+        )
+        return
+    scores.print_scores(found, split, every=every)
+    scores.print_comparisons(compared, models[0])
+    for model, one in found.items():
+        title = f"{model}: " if len(models) > 1 else ""
+        if report:
+            scores.print_reports(one, title)
+        if confusion:
+            scores.print_confusion(one, title)
+        if calibration:
+            scores.print_calibration(one, validation.get(model), title)
+
+
+def _load(tasks: list[str], project: Path, split: str, data: Path | None) -> Loaded:
+    """Load the tasks that are asked for: those of the plait.yaml by name, and folders."""
+    from plait.errors import BadInput
+    from plait.evaluation.folders import folder_tasks
+
+    named = [task for task in tasks if not Path(task).is_dir()]
+    folders = [Path(task) for task in tasks if Path(task).is_dir()]
+    loaded: Loaded = []
+    if named or not folders:
+        loaded += folder_tasks(project, split, only=named, data_root=data, find_data=find_data)
+    for folder in folders:
+        loaded += folder_tasks(folder, split)
+    names = [spec.name for spec, _ in loaded]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"There are two tasks named '{name}'; evaluate them one by one.")
+    return loaded
+
+
+def _load_validation(tasks: list[str], project: Path, data: Path | None) -> Loaded:
+    """Load the validation items of the tasks; none where a data set has no such split."""
+    from plait.errors import BadInput
+
+    try:
+        return _load(tasks, project, "validation", data)
+    except BadInput as error:
+        print(f"No temperature: {error.message}", file=sys.stderr)
+        return []
+
+
+def _evaluate(model: str, folder: Path, loaded: Loaded, split: str) -> Evaluation:
+    from plait.evaluation import evaluate as run
+
+    with _progress(model) as show:
+        return run(folder, [task for _, task in loaded], split, show)
+
+
+def _compare(found: dict[str, Evaluation]) -> dict[str, Comparison]:
+    """Compare every model with the first."""
+    from plait.evaluation import compare
+
+    first, *others = found
+    return {other: compare(found[other], found[first]) for other in others}
+
+
+def _write(
+    folders: dict[str, Path], found: dict[str, Evaluation], specs: list[TaskSpec], *, every: bool
+) -> None:
+    from plait.evaluation import write_card, write_eval_results
+
+    for model, folder in folders.items():
+        written = [write_card(folder, found[model], specs, every=every)]
+        written += write_eval_results(folder, found[model], specs)
+        print(f"Wrote {', '.join(str(file) for file in written)}.", file=sys.stderr)
+
+
+@contextmanager
+def _progress(model: str) -> Iterator[Any]:
+    """Show how far a model's items are done, where somebody watches."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from plait.evaluation import evaluate_folder
-
-    folder = find_model(model, revision)
-    named = [task for task in tasks or [] if not Path(task).is_dir()]
-    folders = [Path(task) for task in tasks or [] if Path(task).is_dir()]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     quiet = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        row = bar.add_task("Evaluating", total=None)
+        row = bar.add_task(f"Evaluating {model}", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(row, completed=done, total=total)
 
-        results: list[Evaluation] = []
-        if named or not folders:
-            results.append(
-                evaluate_folder(
-                    folder,
-                    project or folder,
-                    split,
-                    only=named,
-                    data_root=data,
-                    find_data=find_data,
-                    progress=show,
-                )
-            )
-        results += [evaluate_folder(folder, each, split, progress=show) for each in folders]
-    if as_json:
-        documents = [result.to_json(items=items) for result in results]
-        print_json(documents[0] if len(documents) == 1 else documents)
-        return
-    for result in results:
-        print_scores(model, split, result)
+        yield show
 
 
 def find_model(model: str, revision: str | None) -> Path:
@@ -122,14 +239,3 @@ def find_data(spec: TaskSpec) -> Path:
     except HfHubHTTPError as error:
         raise PlaitError(f"Task '{spec.name}': {error}") from None
     return Path(folder)
-
-
-def print_scores(model: str, split: str, result: Evaluation) -> None:
-    """Print one line a task, and the average."""
-    print(f"{model} on {split}")
-    for name, task in result.tasks.items():
-        low, high = task.interval
-        print(f"  {name:<20} {task.score:.3f} [{low:.3f}, {high:.3f}]  {task.metric}, n={task.n}")
-    if len(result.tasks) > 1:
-        low, high = result.average_interval
-        print(f"  {'average':<20} {result.average:.3f} [{low:.3f}, {high:.3f}]")

@@ -6,15 +6,21 @@ Importing this needs numpy alone; torch and transformers are imported when a mod
 
 from __future__ import annotations
 
+from plait.evaluation.calibration import Calibration, calibrated, calibration, temperature
 from plait.evaluation.classifier import OutputEnsemble, Predictor, Remembered, TextClassifier
 from plait.evaluation.comparison import Comparison, Difference, compare
 from plait.evaluation.folders import evaluate_folder
+from plait.evaluation.index import model_index, write_card, write_eval_results
 from plait.evaluation.predictors import ImageClassifier, OwnModel, load_predictor
-from plait.evaluation.results import Evaluation, ItemScore, TaskResult, evaluate
+from plait.evaluation.reports import classification_report, confusion_matrix, entity_report
+from plait.evaluation.results import Average, Evaluation, ItemScore, TaskResult, evaluate
+from plait.evaluation.significance import McNemar, exchange_p, mcnemar
 from plait.evaluation.tasks import Item, Task, load_task
 from plait.evaluation.verdicts import Judgement, TaskJudgement, Verdict, judge
 
 __all__ = [
+    "Average",
+    "Calibration",
     "Comparison",
     "Difference",
     "Evaluation",
@@ -22,6 +28,7 @@ __all__ = [
     "Item",
     "ItemScore",
     "Judgement",
+    "McNemar",
     "OutputEnsemble",
     "OwnModel",
     "Predictor",
@@ -31,10 +38,21 @@ __all__ = [
     "TaskResult",
     "TextClassifier",
     "Verdict",
+    "calibrated",
+    "calibration",
+    "classification_report",
     "compare",
+    "confusion_matrix",
+    "entity_report",
     "evaluate",
     "evaluate_folder",
+    "exchange_p",
     "judge",
     "load_predictor",
     "load_task",
+    "mcnemar",
+    "model_index",
+    "temperature",
+    "write_card",
+    "write_eval_results",
 ]

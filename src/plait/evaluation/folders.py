@@ -9,7 +9,7 @@ from pathlib import Path
 from plait.errors import BadInput
 from plait.evaluation.classifier import Predictor, Progress
 from plait.evaluation.results import Evaluation, evaluate
-from plait.evaluation.tasks import load_task
+from plait.evaluation.tasks import Task, load_task
 from plait.recipes.project import FILE, Columns, TaskSpec, load_project
 
 FindData = Callable[[TaskSpec], Path]
@@ -36,15 +36,34 @@ def evaluate_folder(
     Raises:
         BadInput: naming the task, file or folder that is missing or cannot be used.
     """
-    specs, here = _specs(model if tasks is None else tasks)
+    chosen = model if tasks is None else tasks
+    loaded = folder_tasks(chosen, split, only=only, data_root=data_root, find_data=find_data)
+    return evaluate(model, [task for _, task in loaded], split, progress)
+
+
+def folder_tasks(
+    tasks: object,
+    split: str = "test",
+    *,
+    only: Sequence[str] = (),
+    data_root: Path | None = None,
+    find_data: FindData | None = None,
+) -> list[tuple[TaskSpec, Task]]:
+    """Load tasks whose data sets are folders, each with its spec; as `evaluate_folder`.
+
+    Raises:
+        BadInput: naming the task, file or folder that is missing or cannot be used.
+    """
+    specs, here = _specs(tasks)
     if only:
         missing = [name for name in only if name not in {spec.name for spec in specs}]
         if missing:
             known = ", ".join(spec.name for spec in specs) or "none"
             raise BadInput(f"There is no task '{missing[0]}'; the tasks are: {known}.")
         specs = [spec for spec in specs if spec.name in set(only)]
-    loaded = [load_task(spec, _folder(spec, here, data_root, find_data), split) for spec in specs]
-    return evaluate(model, loaded, split, progress)
+    return [
+        (spec, load_task(spec, _folder(spec, here, data_root, find_data), split)) for spec in specs
+    ]
 
 
 def _specs(source: object) -> tuple[list[TaskSpec], Path]:

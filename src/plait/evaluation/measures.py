@@ -113,7 +113,8 @@ class Ranked:
 
     def estimate(self) -> Floats:
         """Return the correlations on the items as they are, [models]."""
-        return self._scores(np.ones((1, len(self.target))))[0]
+        found: Floats = self._scores(np.ones((1, len(self.target))))[0]
+        return found
 
     def draw(self, random: np.random.Generator, resamples: int) -> Floats:
         """Return the correlations on groups drawn with replacement, [resamples, models]."""

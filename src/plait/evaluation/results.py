@@ -277,6 +277,10 @@ def _plain(task: TaskResult, items: bool) -> dict[str, Any]:
     }
     if task.classes:
         data["classes"] = task.classes
+        if all(item.confidence is not None and item.brier is not None for item in task.items):
+            from plait.evaluation.calibration import calibration
+
+            data["calibration"] = calibration(task).to_json()
     if items:
         kind = task_type(task.type)
         data["about"] = dict(task.about)

@@ -293,7 +293,7 @@ class LanguageModel(_Runner):
             ids = torch.full((len(chosen), longest), fill or 0)
             mask = torch.zeros_like(ids)
             for line, k in enumerate(chosen):
-                row = encoded[k] or [self._begin()]
+                row = encoded[k] or [self.begin]
                 ids[line, longest - len(row) :] = torch.tensor(row)
                 mask[line, longest - len(row) :] = 1
             made = self._model.generate(
@@ -344,8 +344,11 @@ class LanguageModel(_Runner):
         self._batches(windows, lambda window: len(window[1]), run, progress, size=8)
         return out
 
-    def _begin(self) -> int:
-        for one in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
+    @property
+    def begin(self) -> int:
+        """The token that stands before a text where nothing else does."""
+        has = self._tokenizer
+        for one in (has.bos_token_id, has.eos_token_id, has.cls_token_id):
             if one is not None:
                 return int(one)
         return 0

@@ -56,7 +56,8 @@ def bits_per_byte(table: Floats) -> Floats:
 
     Models with different tokenizers can be compared by it, which by perplexity they cannot.
     """
-    return ratio(table[..., 0], table[..., 2]) / np.log(2)
+    found: Floats = ratio(table[..., 0], table[..., 2]) / np.log(2)
+    return found
 
 
 def chrf(table: Floats) -> Floats:

@@ -19,6 +19,8 @@ from plait.evaluation.types.base import About, Answers, TaskType, ability, finit
 from plait.recipes.project import TaskSpec
 
 MAX_CLASSES = 10_000
+DIGITS = 8
+"""Of probabilities that are kept: single precision has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Classification(TaskType):
         """Return a record as plain values."""
         plain: list[Any] = [record.id, record.group, record.label, record.predicted]
         more = (record.probability, record.confidence, record.brier)
-        return plain + [round(value, 6) for value in more if value is not None]
+        return plain + [value for value in more if value is not None]
 
     def record(self, row: Sequence[Any]) -> ItemScore:
         """Read back what `row` gave."""
@@ -168,9 +170,9 @@ def _judge(
                 item.group,
                 int(true[k]),
                 int(chosen[k]),
-                float(given[k]),
-                float(part[k, chosen[k]]),
-                float(brier[k]),
+                round(float(given[k]), DIGITS),
+                round(float(part[k, chosen[k]]), DIGITS),
+                round(float(brier[k]), DIGITS),
             )
             for k, item in enumerate(task.items)
         )
