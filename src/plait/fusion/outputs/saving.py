@@ -76,7 +76,7 @@ def save(folder: Path, seats: Sequence[Seat], fit: Fit, max_length: int) -> None
         entries["stacker.weight"] = _tensor(fit.coefficients)
         entries["stacker.bias"] = _tensor(fit.intercepts)
     config = _config(seats, numbers, groups, fit)
-    _write_parts(folder, config["groups"], groups)
+    _write_parts(folder, config["groups"], groups, config["auto_map"]["AutoProcessor"])
     (folder / "config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8"
     )
@@ -209,7 +209,7 @@ def _places(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def _write_parts(
-    folder: Path, places: Sequence[Mapping[str, Any]], groups: Sequence[Group]
+    folder: Path, places: Sequence[Mapping[str, Any]], groups: Sequence[Group], processor: str
 ) -> None:
     tokenizers = [p for p in places if p["kind"] == "tokenizer"]
     if len(tokenizers) > 1:
@@ -223,7 +223,7 @@ def _write_parts(
         group.part.save_pretrained(folder / place["folder"])
     content = {
         "processor_class": "PlaitEnsembleProcessor",
-        "auto_map": {"AutoProcessor": "ensemble.PlaitEnsembleProcessor"},
+        "auto_map": {"AutoProcessor": processor},
         "groups": list(places),
     }
     (folder / "processor_config.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
