@@ -63,6 +63,10 @@ def fuse(
     if as_json:
         print_json(asdict(result))
         return
+    if "auto" in result.report:
+        from plait.fusion.auto.table import plain
+
+        print(plain(result.report["auto"]))
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")

@@ -97,7 +97,7 @@ def choose(
     taken: Row | None = None
     steps = []
     for group in classes([row for row in rows if row.usable is None]):
-        best = max(group, key=lambda row: sign * _mean(row, decks, masks))
+        best = max(group, key=lambda row: sign * mean_score(row, decks, masks))
         if taken is None:
             taken = best
             continue
@@ -170,5 +170,7 @@ def _alike(one: float, other: float) -> bool:
     return max(one, other) <= ALIKE * max(1.0, min(one, other))
 
 
-def _mean(row: Row, decks: Sequence[Deck], masks: Sequence[Mask]) -> float:
-    return float(np.mean([task_score(row, i, deck, masks[i]) for i, deck in enumerate(decks)]))
+def mean_score(row: Row, decks: Sequence[Deck], masks: Sequence[Mask] | None = None) -> float:
+    """Return a row's mean score over the tasks, of some documents or of all."""
+    chosen: Sequence[Mask | None] = masks or [None] * len(decks)
+    return float(np.mean([task_score(row, i, deck, chosen[i]) for i, deck in enumerate(decks)]))

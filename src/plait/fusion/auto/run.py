@@ -20,6 +20,7 @@ from plait.fusion.auto.options import Settings, parse
 from plait.fusion.auto.picture import PICTURE, picture
 from plait.fusion.auto.rows import Row, choose, mark_front, outside
 from plait.fusion.auto.spending import Clock
+from plait.fusion.auto.stages import hold
 from plait.fusion.auto.table import describe, write_card
 from plait.fusion.datasets import lacking_split, load_tasks
 from plait.fusion.places import check_out, hash_folder, new_folder, write_report
@@ -51,7 +52,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-auto-") as scratch:
         contest = Contest(recipe, settings, facts, Path(scratch), work, clock)
-        contest.hold()
+        hold(contest)
         usable = [row for row in contest.rows if row.usable is None]
         if not usable:
             raise BadInput(_nothing(contest))

@@ -10,7 +10,7 @@ from typing import Any
 
 from plait.cards import dump_card
 from plait.fusion.auto.contest import Contest
-from plait.fusion.auto.rows import Decision, Row
+from plait.fusion.auto.rows import Decision, Row, classes
 from plait.fusion.results import REPORT
 from plait.fusion.weights.check import human
 
@@ -29,6 +29,7 @@ def describe(
         "items": contest.items,
         "metrics": {deck.task.name: deck.task.metric for deck in contest.decks},
         "table": [_entry(row, decision.row) for row in ranked(contest.rows, contest.sign)],
+        "best_for": best_for(contest.rows, contest.sign),
         "levels": dict(contest.levels),
         "not_tried": [
             {"name": s.name, "level": s.level, "reason": s.reason} for s in contest.skipped
@@ -56,6 +57,25 @@ def describe(
 def ranked(rows: Sequence[Row], sign: int = 1) -> list[Row]:
     """Return the rows from the best score to the worst; of equals the cheaper first."""
     return sorted(rows, key=lambda row: (-sign * row.score, row.cost, row.bytes))
+
+
+def best_for(rows: Sequence[Row], sign: int = 1) -> list[dict[str, Any]]:
+    """Return, from the smallest budget to the largest, what scores most within it."""
+    found: list[dict[str, Any]] = []
+    best: Row | None = None
+    for group in classes([row for row in rows if row.usable is None or "budget" in row.usable]):
+        top = max(group, key=lambda row: sign * row.score)
+        if best is None or sign * top.score > sign * best.score:
+            best = top
+            found.append(
+                {
+                    "bytes": top.bytes,
+                    "cost": round(top.cost, 4),
+                    "name": top.name,
+                    "score": _round(top.score),
+                }
+            )
+    return found
 
 
 def reason(decision: Decision) -> str:
@@ -105,6 +125,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         "",
         found["why"],
         "",
+        *(
+            f"- From {human(one['bytes'])} and a cost of {one['cost']:.2f} on: {one['name']} "
+            f"({one['score']:.3f})."
+            for one in found["best_for"]
+        ),
+        "",
         (
             "Chosen in the same way without each fold of the documents in turn, and scored on "
             f"that, the choice gives {found['out_of_fold']['score']:.3f}."
@@ -146,6 +172,11 @@ def plain(found: Mapping[str, Any]) -> str:
         for row in rows
     ]
     text += ["* taken, + nothing scores more at this size and cost", found["why"]]
+    text += [
+        f"from {human(one['bytes'])} and a cost of {one['cost']:.2f} on: {one['name']} "
+        f"({one['score']:.3f})"
+        for one in found["best_for"]
+    ]
     text += [f"{level}: {why}" for level, why in found["levels"].items() if why]
     text += [f"not tried: {one['name']}: {one['reason']}" for one in found["not_tried"]]
     return "\n".join(text)
