@@ -71,7 +71,8 @@ def chrf_counts(answer: str, references: Sequence[str]) -> tuple[int, ...]:
         other = _grams(reference)
         counts: list[int] = []
         for one, two in zip(mine, other, strict=True):
-            counts += [sum(one.values()), sum(two.values()), sum((one & two).values())]
+            # as sacreBLEU: where a reference is too short for n-grams, none of the answer's count
+            counts += [one.total() if two else 0, two.total(), (one & two).total()]
         found.append(tuple(counts))
     return max(found, key=_chrf)
 
