@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plait.fusion.weights import methods
+from plait.fusion.weights.adapters.combine import COMBINATIONS, DENSITY, SHARED, WEIGHT
 from plait.fusion.weights.templates import TEMPLATES
 from plait.recipes.fusion import load_stages
 from plait.recipes.tokenizer import parse_tokenizer
@@ -65,7 +66,14 @@ def test_no_method_is_described_that_is_not_there() -> None:
 @pytest.mark.parametrize("block", [b for b in BLOCKS if "merge_method" in b])
 def test_recipes_are_recipes(block: str) -> None:
     for _, recipe in load_stages(block):
-        methods.get(recipe.method)
+        if recipe.method not in COMBINATIONS:
+            methods.get(recipe.method)
+
+
+def test_every_way_of_combining_adapters_is_named() -> None:
+    part = TEXT[TEXT.index("**Adapters without their base.**") : TEXT.index("## Tokenizers")]
+    assert all(f"`{name}`" in part for name in COMBINATIONS)
+    assert all(f"`{p.name}" in part or f"{p.name}:" in part for p in (WEIGHT, DENSITY, *SHARED))
 
 
 def test_the_long_form_of_a_tokenizer_is_one() -> None:
