@@ -26,8 +26,13 @@ KINDS = ("gram", "fisher")
 BATCH = 16
 MAX_TOKENS = 256
 MAX_TEXTS = 100_000
+MOST_NUMBERS = 64_000_000
+"""Numbers of single texts' inner products that are in memory at a time."""
 MADE_UP = 32
 """Texts of random words by which contributions are measured: they tell nothing of real ones."""
+
+See = Callable[[str, Any, Any], None]
+"""Take a layer's name, its inputs [texts, tokens, width] (or [texts, width]), and the mask."""
 
 
 def collect_statistics(
@@ -123,8 +128,8 @@ class _Reader:
         """Layers that read what another reads (keys and values, what queries do), and which."""
 
     @contextmanager
-    def hooked(self, see: Callable[[str, Any], None]) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """Give a function that reads a batch; `see` is called with each layer's rows of inputs."""
+    def hooked(self, see: See) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Give a function that reads a batch; `see` is called with each layer's inputs."""
         import torch
 
         mask: Any = None
@@ -137,9 +142,7 @@ class _Reader:
                 if other != name:
                     self.same[name] = other
                     return
-                if values.dim() == 3 and values.shape[:2] == mask.shape:
-                    values = values[mask.bool()]
-                see(name, values.reshape(-1, values.shape[-1]).double())
+                see(name, values, mask)
 
             return look
 
@@ -159,25 +162,35 @@ class _Reader:
                 handle.remove()
 
     def product(self, values: Any) -> Any:
-        """Return XᵀX, or its diagonal alone."""
+        """Return XᵀX, or its diagonal alone; of several X if there are three dimensions."""
         import torch
 
         if self.diagonal:
-            return torch.diag(values.square().sum(0))
-        return values.T @ values
+            return torch.diag_embed(values.square().sum(-2))
+        return values.mT @ values
 
     def grams(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
         """Yield each text's mean of XᵀX over its tokens, for each layer that reads its own."""
         found: dict[str, Any] = {}
 
-        def see(name: str, values: Any) -> None:
-            found[f"gram.{name}.weight"] = self.product(values) / max(len(values), 1)
+        def see(name: str, values: Any, mask: Any) -> None:
+            if values.dim() == 3 and values.shape[:2] == mask.shape:
+                inner = values * mask[..., None]
+                counts = mask.sum(1)
+            else:
+                inner = values.reshape(len(mask), -1, values.shape[-1])
+                counts = mask.new_full((len(mask),), inner.shape[1])
+            found[f"gram.{name}.weight"] = self.product(inner) / counts[:, None, None]
 
+        size = sum(module.in_features**2 for module in self.linear.values())
+        step = max(1, min(BATCH, MOST_NUMBERS // max(size, 1)))
         with self.hooked(see) as read:
-            for row in rows:
+            for start in range(0, len(rows), step):
+                batch = pad(self.tokenizer, list(rows[start : start + step]))
                 found.clear()
-                read(pad(self.tokenizer, [row]))
-                yield dict(found)
+                read(batch)
+                for place in range(len(batch["input_ids"])):
+                    yield {name: values[place] for name, values in found.items()}
 
     def fishers(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
         """Yield each text's squared gradients of log p(class), averaged as the model predicts."""
@@ -220,7 +233,10 @@ def _grams(reader: _Reader, rows: list[list[int]], tell: Callable[[int], None]) 
     sums: dict[str, Any] = {}
     counts: dict[str, int] = {}
 
-    def see(name: str, values: Any) -> None:
+    def see(name: str, values: Any, mask: Any) -> None:
+        if values.dim() == 3 and values.shape[:2] == mask.shape:
+            values = values[mask.bool()]
+        values = values.reshape(-1, values.shape[-1]).double()
         sums[name] = sums.get(name, 0) + reader.product(values)
         counts[name] = counts.get(name, 0) + len(values)
 

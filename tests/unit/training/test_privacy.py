@@ -24,6 +24,7 @@ from plait.cli.main import app  # noqa: E402
 from plait.fusion import check, fuse  # noqa: E402
 from plait.fusion.weights.privacy import read_statement  # noqa: E402
 from plait.training.privacy import Clipped, Privacy, nearest_positive, noise_for  # noqa: E402
+from plait.training import statistics  # noqa: E402
 from plait.training.statistics import collect_statistics  # noqa: E402
 
 from .test_statistics import LAYER, TEXTS, classifier  # noqa: E402
@@ -182,3 +183,17 @@ def test_it_is_said_in_the_check_and_in_the_report(tmp_path: Path) -> None:
 def test_what_cannot_be(epsilon: float, delta: float, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         Privacy(epsilon, delta)
+
+
+def test_texts_read_together_are_read_as_if_alone(model: Path) -> None:
+    from plait.pretrained import load_classifier
+
+    loaded, tokenizer = load_classifier(model)
+    rows = tokenizer(["good", "bad film day soup", "good day"])["input_ids"]
+    reader = statistics._Reader(loaded.eval(), tokenizer, "", False)
+    together = list(reader.grams(rows))
+    for row, part in zip(rows, together, strict=True):
+        (alone,) = reader.grams([row])
+        assert part.keys() == alone.keys()
+        for name, values in alone.items():
+            torch.testing.assert_close(part[name], values, rtol=1e-4, atol=1e-5)
