@@ -23,8 +23,8 @@ from safetensors.numpy import load_file  # noqa: E402
 from plait.cli.main import app  # noqa: E402
 from plait.fusion import check, fuse  # noqa: E402
 from plait.fusion.weights.privacy import read_statement  # noqa: E402
-from plait.training.privacy import Clipped, Privacy, nearest_positive, noise_for  # noqa: E402
 from plait.training import statistics  # noqa: E402
+from plait.training.privacy import Clipped, Privacy, nearest_positive, noise_for  # noqa: E402
 from plait.training.statistics import collect_statistics  # noqa: E402
 
 from .test_statistics import LAYER, TEXTS, classifier  # noqa: E402
