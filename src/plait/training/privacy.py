@@ -88,13 +88,15 @@ class Clipped:
 
     def add(self, parts: dict[str, Any]) -> None:
         """Add one text's parts (torch tensors), made shorter if they are too long together."""
-        square = sum(
-            float(v.double().square().sum()) / self._scales[n] ** 2 for n, v in parts.items()
-        )
-        factor = min(1.0, self._length / max(math.sqrt(square), 1e-30))
+        square = sum(float(v.square().sum()) / self._scales[n] ** 2 for n, v in parts.items())
+        # float32 may have summed a little too little
+        factor = min(1.0, self._length / max(math.sqrt(square) * (1 + 1e-5), 1e-30))
         self.clipped += factor < 1
         for name, values in parts.items():
-            self.sums[name] = self.sums.get(name, 0) + values.double() * factor
+            if name not in self.sums:
+                self.sums[name] = values.double() * factor
+            else:
+                self.sums[name].add_(values, alpha=factor)
 
     def noised(self, deviation: float, random: np.random.Generator) -> dict[str, Any]:
         """Return the sums with noise; `deviation` is of noise for contributions of length 1.
