@@ -27,8 +27,8 @@ def prepare(encoder: str, work: Path, rank: int, threads: int | None) -> None:
         if not out.exists():
             found = extract_adapter(work / "base", work / name, out, rank=rank)
             print(
-                f"{out.name}: {found.matrices} matrices of rank {rank} hold {found.kept:.0%} of the "
-                "squared change",
+                f"{out.name}: {found.matrices} matrices of rank {rank} hold {found.kept:.0%} of "
+                "the squared change",
                 flush=True,
             )
 
