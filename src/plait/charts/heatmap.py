@@ -12,10 +12,9 @@ _ROW = 30.0
 _HEAD = 26.0
 _ASIDE = 24.0
 _TILTED = 84.0
-_DEEP = 0.86
-_LIGHT = 0.06
-_TURN = 0.5
-"""From this depth of colour on, a cell's number is written in the colour of the paper."""
+_DEEP = 0.5
+"""The deepest colour: ink on it keeps a contrast of 4.5 to 1, on light and on dark paper."""
+_LIGHT = 0.04
 
 
 def heatmap(
@@ -56,6 +55,8 @@ def heatmap(
     width = (100 - _ASIDE) / max(1, len(columns))
     room = width * 7.2 / 7.0  # letters that fit, of a picture 720 pixels wide
     tilted = any(len(name) > room for name in columns)
+    if tilted:  # the last name leans over the edge
+        width *= 0.95
     top = _TILTED if tilted else _HEAD
     body = []
     for place, name in enumerate(columns):
@@ -74,19 +75,23 @@ def heatmap(
             f"{text_of(_fit(name, 24))}<title>{text_of(name)}</title></text>"
         )
         for place, value in enumerate(row):
+            x1 = _ASIDE + place * width
             if value is None or not math.isfinite(value):
+                body.append(
+                    f'<text class="muted" x="{number(x1 + width / 2)}%" y="{number(y + 20)}" '
+                    f'text-anchor="middle">\N{EN DASH}<title>{text_of(name)}, '
+                    f"{text_of(columns[place])}: nothing</title></text>"
+                )
                 continue
             share = (value - least) / (most - least) if most > least else 0.5
             share = min(max(share, 0.0), 1.0)
             depth = _LIGHT + (_DEEP - _LIGHT) * share
-            x1 = _ASIDE + place * width
-            on = " on" if depth > _TURN else ""
             spoken = f"{name}, {columns[place]}: {show(value)}"
             body.append(
                 f'<rect class="cell k{series}" x="{number(x1 + 0.15)}%" y="{number(y + 1)}" '
                 f'width="{number(width - 0.3)}%" height="{number(_ROW - 2)}" rx="2" '
                 f'fill-opacity="{number(depth)}" stroke="none"><title>{text_of(spoken)}</title>'
-                f'</rect><text class="{"strong" if winners.get(place) == line else ""}{on}" '
+                f'</rect><text class="{"strong" if winners.get(place) == line else ""}" '
                 f'x="{number(x1 + width / 2)}%" y="{number(y + 20)}" text-anchor="middle">'
                 f"{text_of(show(value))}</text>"
             )

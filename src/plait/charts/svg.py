@@ -37,7 +37,7 @@ text{fill:var(--ink)}.muted{fill:var(--muted)}.strong{font-weight:600}
 .mark.k0{fill:var(--paper);stroke-width:2}.band{stroke:none;fill-opacity:.16}
 .line{fill:none;stroke-width:2;stroke-linejoin:round}.dash{stroke-dasharray:5 4}
 .guide{stroke:var(--muted);stroke-dasharray:2 3}.faint{fill-opacity:.45;stroke-opacity:.45}
-.cell{stroke:none}.on{fill:var(--paper)}.best{fill:none;stroke:var(--ink);stroke-width:2}
+.cell{stroke:none}.best{fill:none;stroke:var(--ink);stroke-width:2}
 """
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -113,10 +113,12 @@ def draw_layers(data: Mapping[str, Any]) -> str:
     """
     labels = _labels(data["layers"])
     lines = []
+    with_fused = "fused" in data["distances"] and "fused" not in data["models"]
     for place, (name, values) in enumerate(data["distances"].items()):
         spots = [Spot(i, v) for i, v in enumerate(values) if v is not None]
-        fused = name == "fused" and name not in data["models"]
-        lines.append(Line(name, spots, 3 if fused else place % 3, dashed=fused or place >= 3))
+        last = with_fused and name == "fused"
+        series = 3 if last else place % (3 if with_fused else 4)
+        lines.append(Line(name, spots, series, dashed=last or place > series))
     parts = [
         (
             "Distance from the base, % of its length",
@@ -188,19 +190,13 @@ def _weighted(rows: list[dict[str, Any]]) -> float | None:
 
 
 def _labels(layers: list[str]) -> list[str]:
-    """Return short names of layers: what they do not all share, layers by their numbers."""
-    parts = [layer.split(".") for layer in layers]
-    shared = 0
-    while len({tuple(row[: shared + 1]) for row in parts if len(row) > shared + 1}) == 1 and all(
-        len(row) > shared + 1 for row in parts
-    ):
-        shared += 1
-    common = "".join(f"{part}." for part in parts[0][:shared])
-    found = []
-    for name in (layer.removeprefix(common) for layer in layers):
-        last = name.rsplit(".", 1)[-1]
-        found.append(last if last.isdigit() else name)
-    return found if len(set(found)) == len(found) else [x.removeprefix(common) for x in layers]
+    """Return short names of layers, all different: their last parts if these are."""
+    paths = [layer.split(".") for layer in layers]
+    for length in range(1, max(map(len, paths), default=1) + 1):
+        short = [".".join(path[-length:]) for path in paths]
+        if len(set(short)) == len(short):
+            return short
+    return layers
 
 
 def _short(references: list[str]) -> list[str]:

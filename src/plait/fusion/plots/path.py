@@ -153,7 +153,7 @@ def draw_path(data: Mapping[str, Any]) -> str:
     metrics = ", ".join(sorted({task["metric"] for task in tasks.values()}))
     parts.append(
         (
-            f"Score ({metrics}, %)",
+            f"Score ({metrics.replace('_', ' ')}, %)",
             line_chart(
                 lines,
                 ident="score",

@@ -82,7 +82,7 @@ def _over(report: Mapping[str, Any], curve: Mapping[str, Any]) -> str:
         title=f"Score over {name}",
         description=f"{report['metric']} on the {report['split']} items. {report['reason']}",
         across=name,
-        up=f"{report['metric']}, %",
+        up=f"{str(report['metric']).replace('_', ' ')}, %",
         flags=flags,
         show=percent,
     )
