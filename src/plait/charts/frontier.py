@@ -123,10 +123,11 @@ def _draw(
 ) -> list[str]:
     colour = "k3" if point.chosen else "k1" if point.front else "k0"
     y = height(point.score)
-    parts = [
+    whisker = (
         f'<line class="whisker {colour}" stroke-width="1" x1="{number(x)}%" x2="{number(x)}%" '
         f'y1="{number(height(point.low))}" y2="{number(height(point.high))}"/>'
-    ]
+    )
+    parts = [whisker]
     if point.chosen:
         parts.append(
             f'<circle class="ring" cx="{number(x)}%" cy="{number(y)}" r="10" fill="none" '

@@ -95,7 +95,7 @@ class EfficientNetLite(nn.Module):  # type: ignore[misc]
         self._fc = nn.Linear(self.width, classes) if classes else None
 
     def forward(self, images: Any) -> Any:
-        """Return feature maps [n, 1280, height / 32, width / 32] of pixels [n, 3, height, width]."""
+        """Return maps [n, 1280, height / 32, width / 32] of pixels [n, 3, height, width]."""
         found = F.relu6(self._bn0(self._conv_stem(images)))
         for block in self._blocks:
             found = block(found)

@@ -283,11 +283,11 @@ def read_audio(source: Any) -> tuple[Any, int]:
     if not data:
         raise ValueError(f"{path.name} holds no sound.")
     if width == 1:
-        samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+        samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
     else:
         whole = np.zeros((len(data) // width, 4), np.uint8)
         whole[:, 4 - width :] = np.frombuffer(data, np.uint8).reshape(-1, width)
-        samples = whole.view("<i4")[:, 0].astype(np.float32) / 2**31
+        samples = whole.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
     return samples.reshape(-1, channels).mean(axis=1), rate
 
 

@@ -129,14 +129,13 @@ def short(value: object) -> str:
 
 
 def keys(value: object, where: str, known: tuple[str, ...], advice: str = "") -> Mapping[str, Any]:
-    """Return a mapping if it has no other keys than the known; `advice` replaces the guess."""
+    """Return a mapping if it has no other keys than the known; `advice` where none is near."""
     if not isinstance(value, Mapping):
         raise BadInput(f"{where} must be a mapping with {', '.join(known)}.")
     for key in value:
         if key not in known:
-            raise BadInput(
-                f"{where} has an unknown key '{short(key)}'{advice or hint(str(key), known)}"
-            )
+            guess = nearest(str(key), known) or advice or "."
+            raise BadInput(f"{where} has an unknown key '{short(key)}'{guess}")
     return value
 
 

@@ -95,9 +95,7 @@ def texts_of(domain: str, count: int, seed: int) -> list[tuple[str, str, str]]:
     """Return texts, their labels and their documents (four texts each)."""
     random = np.random.default_rng([seed, len(domain)])
     if domain in WORDS:
-        classes: Sequence[tuple[str, Sequence[str]]] = list(
-            zip(LABELS, WORDS[domain], strict=True)
-        )
+        classes: Sequence[tuple[str, Sequence[str]]] = list(zip(LABELS, WORDS[domain], strict=True))
     else:
         classes = list(zip(TOPICS[domain], TOPIC_WORDS, strict=True))
     made = []

@@ -58,11 +58,10 @@ def _check_data(recipe: FeatureRecipe, report: CheckReport) -> None:
         report.notes.append(
             "There is no validation split; a fifth of the training's groups is kept for it."
         )
-    test = load_task(
-        recipe.task,
-        data_folder(recipe.task, recipe.level.folder),
-        recipe.level.splits.test,
-    )
+    split = recipe.level.splits.test
+    if split is None:
+        return
+    test = load_task(recipe.task, data_folder(recipe.task, recipe.level.folder), split)
     check_files(test.items)
     strange = sorted({str(label) for label in test.labels} - set(labels))
     if strange:

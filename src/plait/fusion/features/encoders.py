@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a recipe's encoders to one model: opened, put together, with a processor for their inputs."""
+"""From a recipe's encoders to one model: opened, put together, with a processor for inputs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def open_encoder(member: Member, found: Path | None, max_length: int) -> Opened:
     kind = read_config(found)["model_type"]
     hashes = hash_folder(found)
     if kind == "plait_efficientnet_lite0":
-        entry = {"kind": "efficientnet-lite0"}
+        entry: dict[str, Any] = {"kind": "efficientnet-lite0"}
         return Opened(entry, dict(IMAGE), load_weights(found), hashes=hashes)
     if kind == "plait_voice":
         settings = {**AUDIO, "logarithm": False, "loudness": -30.0}

@@ -118,7 +118,9 @@ class Learner:
     def _alone(self, name: str) -> None:
         """Train one modality's projection and its own head, and its encoder if that is tuned."""
         place = self.model.config.modalities.index(name)
-        self._fit(f"{name} alone", [name], [name, f"single.{name}"], self.tuned & {name}, 1.0, place)
+        self._fit(
+            f"{name} alone", [name], [name, f"single.{name}"], self.tuned & {name}, 1.0, place
+        )
 
     def _fit(
         self,
@@ -179,7 +181,10 @@ class Learner:
         own = [model.encoders[n] for n in tuned if _is_fresh(model, n)]
         heads += [p for encoder in own for p in encoder.parameters()]
         pretrained = [
-            p for n in sorted(tuned) if not _is_fresh(model, n) for p in model.encoders[n].parameters()
+            p
+            for n in sorted(tuned)
+            if not _is_fresh(model, n)
+            for p in model.encoders[n].parameters()
         ]
         for parameter in [*heads, *pretrained]:
             parameter.requires_grad_(True)

@@ -107,11 +107,11 @@ def parse(data: Mapping[str, Any], folder: Path) -> FeatureRecipe:
         )
     task = level.tasks[0]
     columns = {m: getattr(task.columns, m) for m in MODALITIES}
-    for member in members:
-        if columns[member.modality] is None:
+    for reader in members:
+        if columns[reader.modality] is None:
             raise BadInput(
-                f"'{member.name}' reads {member.modality}, and task '{task.name}' has no such "
-                f"column; write 'columns: {{{member.modality}: NAME}}'."
+                f"'{reader.name}' reads {reader.modality}, and task '{task.name}' has no such "
+                f"column; write 'columns: {{{reader.modality}: NAME}}'."
             )
     return FeatureRecipe(level, tuple(sorted(members, key=_place)), task)
 

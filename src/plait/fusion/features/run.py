@@ -185,7 +185,7 @@ def without(task: Task, kept: str) -> Task | None:
 
 def _judge(recipe: FeatureRecipe, made: Path, threads: int | None) -> dict[str, Evaluation]:
     spec, split = recipe.task, recipe.level.splits.test
-    if lacking_split([spec], recipe.level.folder, split) is not None:
+    if split is None or lacking_split([spec], recipe.level.folder, split) is not None:
         return {}
     test = load_task(spec, data_folder(spec, recipe.level.folder), split)
     predictor = OwnModel.load(made, threads)

@@ -123,7 +123,9 @@ class Source:
         inputs: dict[str, Any] = {}
         if all(value is None for value in values):
             # nobody reads these: one item that has the modality stands in for all
-            place = int(self.present[:, self._model.config.modalities.index(modality)].int().argmax())
+            place = int(
+                self.present[:, self._model.config.modalities.index(modality)].int().argmax()
+            )
             if modality not in self.samples[place]:
                 raise BadInput(f"No item has {modality}, which the recipe has an encoder for.")
             values = [self.samples[place][modality]] * len(values)

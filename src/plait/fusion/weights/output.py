@@ -74,8 +74,8 @@ class Output:
         self._guard = _lock_folder(self.folder, self.out)
         try:
             self._take_up()
-        except BaseException:
-            self._close()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
             raise
         return self
 

@@ -7,6 +7,7 @@ has the token, else the mean of those that have it (mergekit's rule); zeros if n
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import re
@@ -95,18 +96,21 @@ class Rearranged(Computed):
         return np.asarray(total / max(tokens.size, 1))
 
 
+def _vocabulary_file(folder: Path) -> Path | None:
+    paths = (folder / name for name in ("tokenizer.json", "vocab.json", "vocab.txt"))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_vocabulary(folder: Path) -> Vocabulary | None:
     """Return a model folder's vocabulary; None if it has none that can be read as text.
 
     Raises:
         BadInput: if the file is damaged.
     """
-    for name in ("tokenizer.json", "vocab.json", "vocab.txt"):
-        path = folder / name
-        if path.is_file():
-            break
-    else:
+    path = _vocabulary_file(folder)
+    if path is None:
         return None
+    name = path.name
     if path.stat().st_size > MAX_FILE:
         raise BadInput(f"{path} is larger than {MAX_FILE:,} bytes.")
     try:
@@ -123,6 +127,45 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
     return Vocabulary(tokens, data, name)
 
 
+def refuse_other_words(folders: Mapping[str, Path]) -> None:
+    """Refuse models in whose vocabularies one number stands for different tokens.
+
+    More tokens at the end of one are none of that. Only files that differ are parsed.
+
+    Raises:
+        BadInput: naming the two models, the number and both tokens.
+    """
+    first: tuple[str, Path, Vocabulary] | None = None
+    for reference, folder in folders.items():
+        path = _vocabulary_file(folder)
+        if path is None:
+            continue
+        if first is None:
+            found = read_vocabulary(folder)
+            first = (reference, path, found) if found else None
+            continue
+        name, other, known = first
+        if path.name == other.name and filecmp.cmp(path, other, shallow=False):
+            continue
+        own = read_vocabulary(folder)
+        clash = _clash(known, own) if own else None
+        if clash:
+            number, one, two = clash
+            raise BadInput(
+                f"The vocabularies of '{name}' and '{reference}' differ: the number {number} is "
+                f"{one!r:.60} in one and {two!r:.60} in the other, so that rows of their "
+                "embeddings stand for different tokens. Give 'tokenizer_source: base' or 'union'."
+            )
+
+
+def _clash(one: Vocabulary, other: Vocabulary) -> tuple[int, str, str] | None:
+    tokens = {number: token for token, number in one.tokens.items()}
+    for token, number in sorted(other.tokens.items(), key=lambda pair: pair[1]):
+        if tokens.get(number, token) != token:
+            return number, tokens[number], token
+    return None
+
+
 def unify(
     recipe: FusionRecipe, models: Mapping[str, Checkpoint], donor: str
 ) -> tuple[dict[str, Checkpoint], Unified | None]:
@@ -133,6 +176,8 @@ def unify(
     """
     spec = recipe.tokenizer
     if spec is None:
+        if recipe.method != "passthrough":
+            refuse_other_words({r: m.folder for r, m in models.items()})
         return dict(models), None
     found = {r: read_vocabulary(m.folder) for r, m in models.items()}
     first = donor if spec.source in ("base", "union") else spec.source

@@ -91,6 +91,16 @@ def test_vocabularies_that_differ(family: Family) -> None:
     assert check_recipe(recipe(folders, tokenizer_source="union")).fits
 
 
+def test_a_vocabulary_with_more_at_its_end_is_noted(family: Family) -> None:
+    folders = family(1)
+    for name, words in (("base", "ab"), ("m0", "abc")):
+        vocabulary = {w: i for i, w in enumerate(words)}
+        (folders[name] / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
+    report = check_recipe(recipe(folders))
+    assert report.fits
+    assert any("not of one size" in note for note in report.notes)
+
+
 @pytest.mark.parametrize(
     ("licences", "says"),
     [
