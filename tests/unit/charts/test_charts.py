@@ -12,14 +12,20 @@ from hypothesis import strategies as st
 from plait.charts import (
     Bar,
     Edge,
+    Flag,
+    Line,
     Mark,
     Node,
     Row,
+    Spot,
     Trial,
     bar_chart,
+    heatmap,
     interval_plot,
     layered_graph,
+    line_chart,
     search_curve,
+    stacked,
     standalone,
 )
 from plait.charts.graph import layers
@@ -181,3 +187,69 @@ def test_a_file_of_its_own_brings_its_colours() -> None:
     assert root.get("width") == "500" and root.find(f"{SVG}style") is not None
     assert inner is not None and inner.get("width") == "460" and inner.get("x") == "20"
     parsed(standalone(layered_graph(NODES, EDGES, **NAMES)))
+
+
+@given(
+    values=st.lists(st.tuples(numbers, numbers), min_size=0, max_size=6),
+    zero=st.booleans(),
+    joined=st.booleans(),
+)
+def test_lines_are_drawn_whatever_the_numbers(
+    values: list[tuple[float, float]], zero: bool, joined: bool
+) -> None:
+    spots = [Spot(x, y, y - 1, y + 1) for x, y in values]
+    picture = line_chart(
+        [Line("a <b>", spots, 0, joined), Line("c", spots, 3)],
+        **NAMES,
+        flags=[Flag(0.5, "here & now")],
+        show=show,
+        zero=zero,
+    )
+    root = parsed(standalone(picture))
+    finite = sum(math.isfinite(x) and math.isfinite(y) for x, y in values)
+    marks = [e for e in root.iter(f"{SVG}path") if "mark" in e.get("class", "")]
+    assert len(marks) == 2 * finite + 2  # and two in the legend
+    assert "a <b>" in "".join(root.itertext())
+    assert not re.search(r"\b(nan|inf)\b", "".join(e.get("d", "") for e in root.iter()))
+
+
+def test_a_band_is_drawn_where_points_have_intervals() -> None:
+    with_band = line_chart([Line("a", [Spot(0, 1, 0, 2), Spot(1, 2, 1, 3)])], **NAMES)
+    assert "band" in with_band
+    assert "band" not in line_chart([Line("a", [Spot(0, 1), Spot(1, 2)])], **NAMES)
+
+
+@given(
+    cells=st.lists(st.lists(st.one_of(st.none(), numbers), min_size=3, max_size=3), max_size=4),
+    best=st.booleans(),
+)
+def test_every_cell_of_a_heatmap_has_its_number(
+    cells: list[list[float | None]], best: bool
+) -> None:
+    rows = [f"row {i}" for i in range(len(cells))]
+    root = parsed(heatmap(cells, rows, ["a", "b", "c"], **NAMES, show=show, best=best))
+    known = [v for row in cells for v in row if v is not None and math.isfinite(v)]
+    drawn = [e for e in root.iter(f"{SVG}rect") if "cell" in e.get("class", "")]
+    assert len(drawn) == len(known)
+    texts = [e.text for e in root.iter(f"{SVG}text")]
+    for value in known:
+        assert show(value) in texts
+    for cell in drawn:
+        # ink stays readable on the deepest colour
+        assert 0 <= float(cell.get("fill-opacity", "1")) <= 0.5
+
+
+def test_the_best_of_every_column_has_a_frame() -> None:
+    root = parsed(heatmap([[1.0, 5.0], [3.0, 2.0]], ["x", "y"], ["a", "b"], **NAMES, best=True))
+    assert sum(e.get("class") == "best" for e in root.iter(f"{SVG}rect")) == 2
+
+
+def test_pictures_under_one_another_are_one_picture() -> None:
+    one = line_chart([Line("a", [Spot(0, 1), Spot(1, 2)])], **NAMES)
+    whole = stacked([("First", one), ("Second", one)], ident="all", title="T", description="D")
+    root = parsed(standalone(whole))
+    assert "First" in "".join(root.itertext()) and "Second" in "".join(root.itertext())
+    inner = root.find(f"{SVG}svg")
+    assert inner is not None
+    height = float(re.search(r'height="([\d.]+)"', one)[1])  # type: ignore[index]
+    assert float(inner.get("height", "0")) > 2 * height
