@@ -139,7 +139,16 @@ def task(name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def train(base: Path, domain: str, out: Path, *, seed: int = 0, count: int = 200) -> Path:
+def train(
+    base: Path,
+    domain: str,
+    out: Path,
+    *,
+    seed: int = 0,
+    count: int = 200,
+    epochs: int = 6,
+    learning_rate: float = 1e-2,
+) -> Path:
     """Fine-tune a small classifier on a domain."""
     from plait.training import fine_tune
 
@@ -149,8 +158,8 @@ def train(base: Path, domain: str, out: Path, *, seed: int = 0, count: int = 200
         [text for text, _, _ in rows],
         [label for _, label, _ in rows],
         out,
-        epochs=6,
-        learning_rate=1e-2,
+        epochs=epochs,
+        learning_rate=learning_rate,
         freeze_embeddings=False,
         seed=seed,
         threads=1,

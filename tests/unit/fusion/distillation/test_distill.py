@@ -41,7 +41,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     synthetic.train(base, "shop", place / "shop")
     synthetic.train(other, "cinema", place / "cinema")
     blank = synthetic.bert(place / "blank", synthetic.TOPICS["topic"])
-    synthetic.train(blank, "topic", place / "topic")
+    # three classes from nothing: too fast a rate leaves two of them one
+    synthetic.train(blank, "topic", place / "topic", epochs=12, learning_rate=4e-3)
     return place
 
 
