@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from plait.fusion.places import check_out, new_folder, write_report
 from plait.fusion.results import REPORT, FusionResult, Progress
 from plait.fusion.search.candidates import Candidate
 from plait.fusion.search.choosing import Choice, choose
+from plait.fusion.search.closed import closed_form
 from plait.fusion.search.items import Measure, deal, rungs
 from plait.fusion.search.race import Race
 from plait.fusion.search.report import describe
@@ -95,10 +96,14 @@ def search(
             done += 1
             return lambda tasks: running.measure(tasks, tick)
 
-        race, choice = explore(space, loaded, load, recipe.seed)
+        solved = closed_form(space, running.models)
+        race, choice = explore(space, loaded, load, recipe.seed, first=[solved] if solved else [])
     chosen = space.apply(choice.chosen.candidate)
     report = describe(space, race, choice, recipe.splits.validation, chosen)
     report["work"]["tensors"] = running.made
+    report["closed_form"] = None
+    if solved in race.trials:
+        report["closed_form"] = list(race.trials).index(solved)
     return Found(chosen, report, choice)
 
 
@@ -143,7 +148,13 @@ def check(recipe: FusionRecipe, folder: Path, resolve: Resolver | None) -> weigh
     return report
 
 
-def explore(space: Space, tasks: list[Task], load: Load, seed: int = 0) -> tuple[Race, Choice]:
+def explore(
+    space: Space,
+    tasks: list[Task],
+    load: Load,
+    seed: int = 0,
+    first: Sequence[Candidate] = (),
+) -> tuple[Race, Choice]:
     """Measure the default and then other candidates, at most the budget, and choose.
 
     Args:
@@ -151,12 +162,15 @@ def explore(space: Space, tasks: list[Task], load: Load, seed: int = 0) -> tuple
         tasks: validation items.
         load: makes a candidate the model that is measured.
         seed: of folds and proposals.
+        first: candidates that were found without looking at an item, measured after the default.
     """
     spec = space.spec
     decks = deal(tasks, spec.folds, seed)
     race = Race(decks, rungs(decks, spec.subset), spec.folds, load)
     default = race.enter(space.default, stays=True)
-    rest = spec.budget - 1
+    for candidate in first[: spec.budget - 1]:
+        race.enter(candidate)
+    rest = spec.budget - len(race.trials)
     drawn = rest if spec.sampler != "tpe" else min(rest, round(STARTED * spec.budget))
     for candidate in start(space, drawn, seed):
         race.enter(candidate)

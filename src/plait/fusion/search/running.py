@@ -58,7 +58,7 @@ class Running:
                 model, _, adapter = reference.rpartition("+")
                 found[model], found[adapter] = folders
         self._resolve = lambda reference: found[reference]
-        self._models = open_models(known)
+        self.models = open_models(known)
         self._keys: dict[str, Any] = {}
         self._tensors: dict[str, Array] = {}
         self.made = 0
@@ -70,7 +70,7 @@ class Running:
     def __enter__(self) -> Running:
         self._scratch = Path(tempfile.mkdtemp(prefix="plait-search-"))
         try:
-            self._same = _same_everywhere(self._plan(self._recipe), self._models)
+            self._same = _same_everywhere(self._plan(self._recipe), self.models)
             self._model = self._from_disk(self._recipe)
             self._replaces = hasattr(self._model, "load_tensors")
             if self._replaces:
@@ -135,7 +135,7 @@ class Running:
         }
 
     def _plan(self, recipe: FusionRecipe) -> Plan:
-        models, vocabulary = unify(recipe, self._models, donor_of(recipe))
+        models, vocabulary = unify(recipe, self.models, donor_of(recipe))
         return build_plan(recipe, models, vocabulary)
 
     def _key(self, job: Job, plan: Plan) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import BadInput
-from plait.fusion.search import explore
+from plait.fusion.search import Candidate, explore
 from plait.fusion.search.items import deal, rungs
 
 from .worlds import World, space, task
@@ -119,3 +119,11 @@ def test_tasks_whose_units_do_not_mix_are_told() -> None:
     other = type(other)("rated", "mse", other.items, other.labels, "regression")
     with pytest.raises(BadInput, match=r"'rated'.*mse"):
         deal([task(), other], 3, 0)
+
+
+def test_what_was_found_without_an_item_is_measured_after_the_default() -> None:
+    solved = Candidate.of("task_arithmetic", weight=0.77)
+    world = World(lambda values: 0.5)
+    race, _ = explore(space(budget=4), [task()], world.load, first=[solved])
+    assert world.loaded[:2] == [space().default, solved]
+    assert len(race.trials) <= 4
