@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    recipe: Annotated[
-        Path, typer.Argument(help="A YAML recipe in mergekit's configuration language.")
-    ],
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe of any level of fusion.")],
     as_json: Json = False,
 ) -> None:
     """Check a recipe before a byte is fused: do its models fit, do they come from one base?
@@ -25,9 +23,9 @@ def check(
     Reads headers, configurations, vocabularies, cards and a small sample of the weights. Ends with
     status 1 if the fusion cannot work, and says what would.
     """
-    from plait.fusion.weights.check import check_recipe
+    from plait.fusion import check as check_any
 
-    report = check_recipe(recipe)
+    report = check_any(recipe)
     if as_json:
         print_json(report.as_dict())
     else:

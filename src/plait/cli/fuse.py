@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +18,7 @@ from plait.errors import BadInput
 
 def fuse(
     recipe: Annotated[
-        Path, typer.Argument(help="A YAML recipe in mergekit's configuration language.")
+        Path, typer.Argument(help="A YAML recipe: mergekit's language, or another level.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")],
     threads: Annotated[
@@ -32,7 +33,7 @@ def fuse(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fuse models by a recipe: average them, or add up their changes from a base.
+    """Fuse models by a recipe: their weights, outputs or features, by distillation, or `auto`.
 
     Models are folders or repository ids (taken from the hub that HF_ENDPOINT names). Streams:
     memory stays near the largest tensor. An interrupted run resumes where it stopped.
@@ -67,9 +68,39 @@ def fuse(
         from plait.fusion.auto.table import plain
 
         print(plain(result.report["auto"]))
+    for line in _found(result.report):
+        print(line)
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")
+
+
+def _found(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines for what a level found on the way: single values, and small tables of them."""
+    for name, found in report.items():
+        if name == "auto":  # has a table of its own
+            continue
+        if isinstance(found, Mapping):
+            plain = {k: _short(v) for k, v in found.items() if _short(v)}
+            if plain:
+                told = ", ".join(f"{k} {v}" for k, v in plain.items())
+                yield f"{name}: {told}"
+        elif _short(found):
+            yield f"{name}: {_short(found)}"
+
+
+def _short(value: object) -> str:
+    """Return a value as a few characters; nothing for what takes a page, such as a curve."""
+    if isinstance(value, bool | int | str):
+        return str(value) if len(str(value)) <= 100 else ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        parts = {k: _short(v) for k, v in value.items()}
+        whole = 0 < len(parts) <= 8 and all(parts.values())
+        text = ", ".join(f"{k} {v}" for k, v in parts.items()) if whole else ""
+        return f"({text})" if 0 < len(text) <= 200 else ""
+    return ""
 
 
 def _bytes(text: str) -> int:
