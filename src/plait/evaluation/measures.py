@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from plait.evaluation.metrics.counts import Floats, Integers, ratio
+from plait.evaluation.metrics.sums import pearson
 
 MAX_CELLS = 4_000_000
 MAX_DRAWN = 400_000_000
@@ -131,16 +132,18 @@ class Ranked:
     def exchange(self, random: np.random.Generator, rounds: int) -> Floats:
         """Return two models' scores with their answers to random groups exchanged, [rounds, 2].
 
-        Models may predict on different scales, so that their ranks are exchanged, not their values.
+        Models may predict on different scales, so that their ranks are exchanged, not their values;
+        the statistic is then Pearson's correlation of ranks, which needs only sums.
         """
         ones = np.ones((1, len(self.target)))
-        first, second = (weighted_ranks(row, ones)[0] for row in self.predicted)
-        parts = []
-        for _ in range(min(rounds, max(LEAST, MAX_DRAWN // (40 * len(self.target))))):
-            swapped = random.integers(0, 2, size=self.groups)[self.group].astype(bool)
-            both = np.where(swapped, np.stack([second, first]), np.stack([first, second]))
-            parts.append(Ranked(self.target, both, self.group, self.resolution).estimate())
-        return np.array(parts)
+        middle = (len(self.target)) / 2
+        x = weighted_ranks(self.target, ones)[0] - middle
+        table = np.zeros((self.groups, len(self.predicted), 6))
+        for model, row in enumerate(self.predicted):
+            y = weighted_ranks(row, ones)[0] - middle
+            for place, column in enumerate((ones[0], x, y, x * x, y * y, x * y)):
+                np.add.at(table[:, model, place], self.group, column)
+        return Additive(table, pearson, self.resolution).exchange(random, rounds)
 
     def _scores(self, weights: Floats) -> Floats:
         target = weighted_ranks(self.target, weights)
