@@ -132,7 +132,7 @@ def deal_families(pairs: Sequence[Pair], seed: int) -> dict[str, list[int]]:
             raise BadInput(f"The label '{label}' has {len(names)} families; three are needed.")
         order = sorted(names, key=lambda n: hashlib.sha256(f"{seed}|{n}".encode()).digest())
         total = sum(len(families[name]) for name in names)
-        given = {split: 0 for split in SHARES}
+        given = dict.fromkeys(SHARES, 0)
         for place, name in enumerate(order):
             wanted = [s for s, share in SHARES.items() if given[s] < share * total]
             split = wanted[0] if wanted and place < len(order) - 1 else "train"

@@ -44,13 +44,68 @@ LABELS = {
     "Symbols": "symbols",
     "Travel & Places": "travel",
 }
-MARKS = frozenset("face button person man woman men women people sign symbol".split())
-SMALL = frozenset("a an and at for in of on or the to with without no".split())
+MARKS = frozenset(
+    ["face", "button", "person", "man", "woman", "men", "women", "people", "sign", "symbol"]
+)
+SMALL = frozenset(
+    ["a", "an", "and", "at", "for", "in", "of", "on", "or", "the", "to", "with", "without", "no"]
+)
 VARY = frozenset(
-    "red orange yellow green blue light purple brown black white grey gray pink large small medium "
-    "big mini left right up down upwards downwards one two three four five six seven eight nine ten "
-    "eleven twelve thirty new first last full crescent quarter waxing waning gibbous open closed "
-    "smiling grinning oncoming input back".split()
+    [
+        "red",
+        "orange",
+        "yellow",
+        "green",
+        "blue",
+        "light",
+        "purple",
+        "brown",
+        "black",
+        "white",
+        "grey",
+        "gray",
+        "pink",
+        "large",
+        "small",
+        "medium",
+        "big",
+        "mini",
+        "left",
+        "right",
+        "up",
+        "down",
+        "upwards",
+        "downwards",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirty",
+        "new",
+        "first",
+        "last",
+        "full",
+        "crescent",
+        "quarter",
+        "waxing",
+        "waning",
+        "gibbous",
+        "open",
+        "closed",
+        "smiling",
+        "grinning",
+        "oncoming",
+        "input",
+        "back",
+    ]
 )
 
 
