@@ -227,11 +227,19 @@ _LESSONS = {
     "max_length": settings.MAX_LENGTH,
 }
 
+_AUTO = {
+    "max_length": settings.MAX_LENGTH,
+    "methods": ["task_arithmetic", "tsv_m", "ties", "iso_c", "regmean_plusplus"],
+    "search": 0,
+}
+_LONGER = weights("wudi_longer", "WUDI, steps of 1e-4", "wudi", rate=1e-4)
+
 ROWS: tuple[Row, ...] = (
     Row("pretrained", "Pre-trained, probes as heads", "bounds", _pretrained),
     Row("multitask", "Multitask training (MTL)", "bounds", _multitask),
     weights("average", "Simple average", "linear", weight=1.0, base=False),
     *_MERGED,
+    _LONGER,
     weights("regmean", "RegMean", "regmean", statistics="gram", base=False),
     weights("fisher", "Fisher", "fisher", statistics="fisher", base=False),
     weights("ties_mergekit", "TIES (mergekit), 20%", "ties", weight=1.0, density=0.2),
@@ -253,6 +261,9 @@ ROWS: tuple[Row, ...] = (
     weights("adamerging_layer", "AdaMerging, layer-wise", "adamerging", tasks=True,
             variant="layer-wise", steps=60, rate=1e-2, batch=8),
     *(tuned_factor(row) for row in _MERGED),
+    levels("auto", "Plait's auto", "auto", parameters=_AUTO),
+    levels("auto_labels", "Plait's auto, training labels too", "auto",
+           parameters=_AUTO | {"labels": True, "methods": ["tsv_m"]}),
     levels("distill", "Distilled with labels, from a TSV-M start", "distill",
            parameters=_LESSONS | {"student": "tsv_m"}),
     levels("distill_texts", "Distilled without labels, from a TSV-M start", "distill",
