@@ -12,6 +12,7 @@ from plait.fusion.weights import methods
 from plait.fusion.weights.adapters.combine import COMBINATIONS, DENSITY, SHARED, WEIGHT
 from plait.fusion.weights.templates import TEMPLATES
 from plait.recipes.fusion import load_stages
+from plait.recipes.mixture import read_mixture
 from plait.recipes.tokenizer import parse_tokenizer
 
 TEXT = (Path(__file__).parents[4] / "docs" / "fusion.md").read_text("utf-8")
@@ -68,6 +69,13 @@ def test_recipes_are_recipes(block: str) -> None:
     for _, recipe in load_stages(block):
         if recipe.method not in COMBINATIONS:
             methods.get(recipe.method)
+
+
+def test_the_mixture_is_a_recipe() -> None:
+    (block,) = [b for b in BLOCKS if "experts:" in b]
+    found = read_mixture(block)
+    assert found is not None
+    assert found.experts[1].negative == ("dose",)
 
 
 def test_every_way_of_combining_adapters_is_named() -> None:
