@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge models on the test texts of both kinds: mean loss per token, and where the gates send them."""
+"""Judge models on the test texts of both kinds: loss per token, and where gates send them."""
 
 from __future__ import annotations
 
