@@ -5,7 +5,7 @@ Every candidate runs in a process of its own, so that start-up counts. CPU-secon
 system time of the process; GB are those read and written (inputs once, output once). Peak memory is
 the resident maximum, which counts mapped file pages too, and the anonymous maximum, which does not.
 
-    python benchmarks/merge.py                                  # Plait against cp
+    python benchmarks/merge.py                                           # beside cp and torch
     PLAIT_MERGEKIT_PYTHON=/path/bin/python python benchmarks/merge.py    # and mergekit
 """
 
@@ -15,7 +15,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import shutil
 import struct
 import subprocess
@@ -28,6 +27,8 @@ from typing import Any
 
 import numpy as np
 import yaml
+
+import measure as measuring
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 NAMES = ("base", "one", "two", "three")
@@ -48,6 +49,46 @@ OWN = {
     "breadcrumbs_ties": {"density": 0.5},
 }
 ALONE = ("linear", "karcher")
+METHODS = (
+    "linear",
+    "task_arithmetic",
+    "slerp",
+    "nuslerp",
+    "multislerp",
+    "karcher",
+    "passthrough",
+    "ties",
+    "dare_linear",
+    "dare_ties",
+    "della",
+    "della_linear",
+    "breadcrumbs",
+    "breadcrumbs_ties",
+    "sce",
+    "ram",
+    "ramplus_tl",
+    "model_stock",
+    "nearswap",
+    "arcee_fusion",
+)
+MERGEKIT = "from mergekit.scripts.run_yaml import main; main()"
+# the simplest thing that could be done by hand: everything in memory, one tensor after the other
+ADDITION = """
+import sys
+from pathlib import Path
+import torch
+from safetensors.torch import load_file, save_file
+*models, out = map(Path, sys.argv[1:])
+weights = (0.5, 0.3, 0.4)
+loaded = [{n: t for f in m.glob("*.safetensors") for n, t in load_file(f).items()} for m in models]
+total = sum(weights)
+made = {}
+for name, first in loaded[0].items():
+    parts = (m[name].float() * w for m, w in zip(loaded, weights))
+    made[name] = (sum(parts) / total).to(first.dtype)
+out.mkdir()
+save_file(made, out / "model.safetensors", {"format": "pt"})
+"""
 PLAIT = "import sys; from plait.fusion.weights import fuse; fuse(sys.argv[1], sys.argv[2])"
 
 
@@ -91,39 +132,66 @@ def bfloat16(values: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def generate(folder: Path, millions: int) -> int:
-    """Write a base and three fine-tunes of it; return the bytes of one model."""
+def generate(folder: Path, millions: int, kind: str = "bfloat16", shards: int = 1) -> int:
+    """Write a base and three fine-tunes of it, in several files each; return one model's bytes."""
     tensors, config = shapes(millions)
+    config["torch_dtype"] = kind
+    code, width = {"bfloat16": ("BF16", 2), "float32": ("F32", 4)}[kind]
+    total = sum(width * int(np.prod(shape)) for shape in tensors.values())
+    groups: list[dict[str, tuple[int, ...]]] = [{}]
+    filled = 0
+    for name, shape in tensors.items():
+        if filled >= total / shards and len(groups) < shards:
+            groups.append({})
+            filled = 0
+        groups[-1][name] = shape
+        filled += width * int(np.prod(shape))
+    names = [f"model-{n:05d}-of-{len(groups):05d}.safetensors" for n in range(1, len(groups) + 1)]
+    if len(groups) == 1:
+        names = ["model.safetensors"]
+    where = {tensor: name for name, group in zip(names, groups, strict=True) for tensor in group}
+    for model in NAMES:
+        (folder / model).mkdir()
+        (folder / model / "config.json").write_text(json.dumps(config))
+        if len(groups) > 1:
+            index = json.dumps({"metadata": {"total_size": total}, "weight_map": where})
+            (folder / model / "model.safetensors.index.json").write_text(index)
+    random = np.random.default_rng(0)
+    for name, group in zip(names, groups, strict=True):
+        files = [(folder / model / name).open("wb") for model in NAMES]
+        header = _header(group, code, width)
+        for file in files:
+            file.write(header)
+        for shape in group.values():
+            base = random.standard_normal(shape, np.float32) * np.float32(0.02)
+            for number, file in enumerate(files):
+                values = base
+                if number:
+                    values = base + random.standard_normal(shape, np.float32) * np.float32(0.002)
+                file.write((bfloat16(values) if kind == "bfloat16" else values).tobytes())
+        for file in files:
+            file.close()
+    return total
+
+
+def _header(group: dict[str, tuple[int, ...]], code: str, width: int) -> bytes:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
-    for name, shape in tensors.items():
-        size = 2 * int(np.prod(shape))
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [place, place + size]}
+    for name, shape in group.items():
+        size = width * int(np.prod(shape))
+        header[name] = {"dtype": code, "shape": shape, "data_offsets": [place, place + size]}
         place += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    files = []
-    for name in NAMES:
-        (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(config))
-        files.append((folder / name / "model.safetensors").open("wb"))
-        files[-1].write(struct.pack("<Q", len(text)) + text)
-    random = np.random.default_rng(0)
-    for shape in tensors.values():
-        base = random.standard_normal(shape, np.float32) * np.float32(0.02)
-        files[0].write(bfloat16(base).tobytes())
-        for file in files[1:]:
-            tuned = base + random.standard_normal(shape, np.float32) * np.float32(0.002)
-            file.write(bfloat16(tuned).tobytes())
-    for file in files:
-        file.close()
-    return place
+    return struct.pack("<Q", len(text)) + text
 
 
-def recipe(method: str, folder: Path) -> tuple[dict[str, Any], int]:
+def recipe(method: str, folder: Path, kind: str = "bfloat16") -> tuple[dict[str, Any], int]:
     """Return a recipe in mergekit's language, and how many models it reads."""
     path = {name: str(folder / name) for name in NAMES}
-    numbers = {"dtype": "float32", "out_dtype": "bfloat16"}
+    numbers = {"dtype": "float32", "out_dtype": kind}
+    if method == "passthrough":
+        return {"merge_method": method, "models": [{"model": path["one"]}], **numbers}, 1
     if method in PAIRS:
         models = [{"model": path["base"]}, {"model": path["one"]}]
         data = {"models": models, "base_model": path["base"], "parameters": PAIRS[method]}
@@ -178,94 +246,135 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
 
 
 def same_share(one: Path, other: Path) -> float:
-    """Return the share of bfloat16 elements that two outputs have in common."""
+    """Return the share of elements that two outputs have in common.
+
+    bfloat16 is compared bit by bit; of float32, sums in another order, up to a part in a million.
+    """
     sys.path.insert(0, str(SRC))
     from plait.fusion.weights.checkpoints import open_checkpoint
 
     first, second = open_checkpoint(one).tensors, open_checkpoint(other).tensors
     equal = total = 0
     for name, entry in first.items():
-        values = [
-            np.fromfile(e.path, np.uint16, e.size, offset=e.offset) for e in (entry, second[name])
-        ]
-        equal += int(np.count_nonzero(values[0] == values[1]))
+        kind = np.uint16 if entry.code == "BF16" else np.float32
+        values = [np.fromfile(e.path, kind, e.size, offset=e.offset) for e in (entry, second[name])]
+        if kind is np.float32:
+            near = np.isclose(values[0], values[1], rtol=1e-6, atol=0)
+            equal += int(np.count_nonzero(near))
+        else:
+            equal += int(np.count_nonzero(values[0] == values[1]))
         total += entry.size
     return equal / total
 
 
-def compare(
-    method: str, folder: Path, size: int, repeat: int, mergekit: str | None
-) -> dict[str, Any]:
-    """Measure one method with every candidate; of several runs the one with least CPU counts."""
-    data, models = recipe(method, folder)
+def best(command: list[str], out: Path, repeat: int, gb: float) -> dict[str, float]:
+    """Run a command that makes `out`, some times; that with the least CPU-seconds counts."""
+    runs = []
+    for _ in range(repeat):
+        shutil.rmtree(out, ignore_errors=True)
+        runs.append(measure([*command, str(out)], {**os.environ, "PYTHONPATH": str(SRC)}))
+    found = min(runs, key=lambda run: run["cpu_seconds"])
+    found["gb_per_cpu_second"] = round(gb / found["cpu_seconds"], 3)
+    found["load"] = round(os.getloadavg()[0], 1)
+    return found
+
+
+def compare(method: str, folder: Path, size: int, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure one method with Plait, and with mergekit where it was asked for."""
+    data, models = recipe(method, folder, chosen.format)
     path = folder / f"{method}.yml"
     path.write_text(yaml.safe_dump(data))
-    environment = {**os.environ, "PYTHONPATH": str(SRC)}
-    commands = {"plait": [sys.executable, "-c", PLAIT, str(path)]}
-    if mergekit:
-        script = "from mergekit.scripts.run_yaml import main; main()"
-        commands["mergekit"] = [mergekit, "-c", script, str(path)]
-    row: dict[str, Any] = {"gb": round((models + 1) * size / 1e9, 3)}
-    for who, command in commands.items():
-        runs = []
-        for _ in range(repeat):
-            out = folder / f"{who}-{method}"
-            shutil.rmtree(out, ignore_errors=True)
-            runs.append(measure([*command, str(out)], environment))
-        row[who] = min(runs, key=lambda r: r["cpu_seconds"])
-        row[who]["gb_per_cpu_second"] = round(row["gb"] / row[who]["cpu_seconds"], 3)
-    if mergekit:
+    gb = round((models + 1) * size / 1e9, 3)
+    outs = {who: folder / f"{who}-{method}" for who in ("plait", "mergekit")}
+    plait = [sys.executable, "-c", PLAIT, str(path)]
+    row: dict[str, Any] = {"gb": gb, "plait": best(plait, outs["plait"], chosen.repeat, gb)}
+    interpreter = os.environ.get("PLAIT_MERGEKIT_PYTHON")
+    if interpreter and (chosen.peers is None or method in chosen.peers.split(",")):
+        command = [interpreter, "-c", MERGEKIT, str(path)]
+        row["mergekit"] = best(command, outs["mergekit"], chosen.repeat, gb)
         row["cpu_ratio"] = round(row["mergekit"]["cpu_seconds"] / row["plait"]["cpu_seconds"], 1)
-        row["same_elements"] = same_share(folder / f"plait-{method}", folder / f"mergekit-{method}")
+        row["same_elements"] = same_share(outs["plait"], outs["mergekit"])
+    for out in outs.values():
+        shutil.rmtree(out, ignore_errors=True)
     return row
+
+
+def plain(what: str, folder: Path, size: int, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure a plain copy of one model, or adding three models up in memory with torch."""
+    if what == "copy":
+        gb = round(2 * size / 1e9, 3)
+        command = ["cp", "-r", str(folder / "base")]
+    else:
+        gb = round(4 * size / 1e9, 3)
+        command = [sys.executable, "-c", ADDITION, *(str(folder / n) for n in NAMES[1:])]
+    out = folder / what
+    row = {"gb": gb, what: best(command, out, chosen.repeat, gb)}
+    shutil.rmtree(out, ignore_errors=True)
+    return row
+
+
+def say(method: str, row: dict[str, Any]) -> None:
+    for who in ("plait", "mergekit", "copy", "addition"):
+        if who in row:
+            m = row[who]
+            print(
+                f"{method:16} {who:9} {m['cpu_seconds']:8.2f} CPU s {m['wall_seconds']:8.2f} s "
+                f"{m['gb_per_cpu_second']:7.3f} GB/CPU-s  peak {m['peak_rss_mb']:7.0f} MB, "
+                f"anonymous {m['peak_anonymous_mb']:7.0f} MB  load {m['load']}",
+                flush=True,
+            )
+    if "cpu_ratio" in row:
+        print(
+            f"{method:16} mergekit / plait: {row['cpu_ratio']} x CPU; "
+            f"{row['same_elements']:.4%} of the elements the same",
+            flush=True,
+        )
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Put rows into a result, in place of those of the same size, format and method."""
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {(r["millions"], r["format"], r["method"]) for r in rows}
+    kept = [r for r in before if (r["millions"], r["format"], r["method"]) not in new]
+    order = [*METHODS, "copy", "addition"]
+    found = sorted(
+        [*kept, *rows], key=lambda r: (r["format"], r["millions"], order.index(r["method"]))
+    )
+    about = {
+        "benchmark": "merge",
+        "measured": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": measuring.machine(),
+        "numpy": np.__version__,
+        "mergekit": "0.1.5",
+        "rows": found,
+    }
+    path.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=130, help="million parameters of a model")
+    parser.add_argument("--size", type=int, default=127, help="million parameters of a model")
+    parser.add_argument("--format", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--shards", type=int, default=4, help="files that a model is stored in")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the best counts")
-    parser.add_argument("--methods", default="linear,task_arithmetic,ties,dare_ties,slerp")
+    parser.add_argument("--methods", default=",".join((*METHODS, "copy", "addition")))
+    parser.add_argument("--peers", help="methods to run mergekit for too (default: all)")
     parser.add_argument("--dir", type=Path, help="where to work (default: a temporary folder)")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--json", type=Path, help="put the rows into this file of results")
     chosen = parser.parse_args()
-    mergekit = os.environ.get("PLAIT_MERGEKIT_PYTHON")
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=chosen.dir) as name:
         folder = Path(name)
-        size = generate(folder, chosen.size)
-        source, target = folder / "base" / "model.safetensors", folder / "copy"
-        copy = measure(["cp", str(source), str(target)], dict(os.environ))
-        copy["gb"] = round(2 * size / 1e9, 3)
-        print(f"copy: {copy['cpu_seconds']} CPU s for {copy['gb']} GB")
-        results = {}
+        size = generate(folder, chosen.size, chosen.format, chosen.shards)
+        width = 2 if chosen.format == "bfloat16" else 4
         for method in chosen.methods.split(","):
-            row = results[method] = compare(method, folder, size, chosen.repeat, mergekit)
-            for who in ("plait", "mergekit"):
-                if who in row:
-                    m = row[who]
-                    print(
-                        f"{method:16} {who:9} {m['cpu_seconds']:8.2f} CPU s "
-                        f"{m['wall_seconds']:8.2f} s "
-                        f"{m['gb_per_cpu_second']:7.3f} GB/CPU-s  peak {m['peak_rss_mb']:7.0f} MB, "
-                        f"anonymous {m['peak_anonymous_mb']:7.0f} MB",
-                        flush=True,
-                    )
-            if mergekit:
-                print(
-                    f"{method:16} mergekit / plait: {row['cpu_ratio']} x CPU; "
-                    f"{row['same_elements']:.4%} of the elements the same",
-                    flush=True,
-                )
-    report = {
-        "benchmark": "merge",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "software": {"python": platform.python_version(), "numpy": np.__version__},
-        "model": {"million_parameters": size / 2e6, "bytes": size, "format": "bfloat16"},
-        "copy": copy,
-        "methods": results,
-    }
-    if chosen.json:
-        chosen.json.write_text(json.dumps(report, indent=2) + "\n")
+            run = plain if method in ("copy", "addition") else compare
+            found = run(method, folder, size, chosen)
+            say(method, found)
+            about = {"millions": round(size / width / 1e6), "format": chosen.format}
+            rows.append({"method": method, **about, "files": chosen.shards, **found})
+            if chosen.json:
+                write(chosen.json, rows)
 
 
 if __name__ == "__main__":
