@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from plait.errors import BadInput, MissingExtra
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 
 MAX_BYTES = 256 * 2**20
+MAX_UNPACKED = 2**30
 MAX_ROWS = 2_000_000
 MAX_COLUMNS = 2_000
 MAX_FIELD = 16 * 2**20
@@ -130,9 +131,18 @@ def _read_jsonl(text: str, origin: str) -> Table:
     return Table("jsonl", tuple(columns), types, tuple(rows))
 
 
+def allow_long_fields() -> None:
+    """Let `csv` read fields of up to `MAX_FIELD` characters.
+
+    The limit is the whole process's: it is raised and stays so, for a reader that set it back
+    would stop another thread's in the middle.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
+
+
 def _read_csv(text: str, format: Format, origin: str) -> Table:
     lines = text.splitlines(keepends=True)
-    limit = csv.field_size_limit(MAX_FIELD)
+    allow_long_fields()
     try:
         reader = csv.reader(iter(lines), delimiter=_delimiter(format), strict=True)
         header = next(reader, None)
@@ -156,20 +166,18 @@ def _read_csv(text: str, format: Format, origin: str) -> Table:
             start = end
     except csv.Error as error:
         raise BadInput(f"{origin} is not valid {format.upper()}: {error}.") from None
-    finally:
-        csv.field_size_limit(limit)
     return Table(format, tuple(header), dict.fromkeys(header, "text"), tuple(rows))
 
 
 def _read_parquet(data: bytes, origin: str) -> Table:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow_modules()
     try:
         with parquet.ParquetFile(io.BytesIO(data)) as file:
             _check(file.metadata.num_rows, len(file.schema_arrow.names), origin)
             schema = file.schema_arrow
             if len(set(schema.names)) != len(schema.names):
                 raise BadInput(f"{origin} has two columns of one name.")
-            rows = tuple(Row(values) for values in file.read().to_pylist())
+            rows = tuple(Row(values) for values in _values(file, origin))
     except (arrow.ArrowException, OSError) as error:
         told = " ".join(str(error).split())[:200]
         raise BadInput(f"{origin} is not a readable Parquet file: {told}.") from None
@@ -177,8 +185,21 @@ def _read_parquet(data: bytes, origin: str) -> Table:
     return Table("parquet", tuple(schema.names), types, rows, schema)
 
 
+def _values(file: Any, origin: str) -> Iterator[dict[str, Any]]:
+    """Yield a Parquet file's rows; what unpacks to far more than its footer tells is refused."""
+    size = 0
+    for batch in file.iter_batches(batch_size=4096):
+        size += batch.nbytes
+        if size > MAX_UNPACKED:
+            raise BadInput(
+                f"{origin} unpacks to more than {MAX_UNPACKED:,} bytes; split it into several "
+                "files to have it merged by rows."
+            )
+        yield from batch.to_pylist()
+
+
 def _write_parquet(table: Table) -> bytes:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow_modules()
     out = io.BytesIO()
     rows = [dict(row.values) for row in table.rows]
     try:
@@ -186,11 +207,17 @@ def _write_parquet(table: Table) -> bytes:
     except (arrow.ArrowException, TypeError) as error:
         told = " ".join(str(error).split())[:200]
         raise BadInput(f"The merged rows do not fit the table's columns: {told}.") from None
-    parquet.write_table(made, out, compression="zstd")
+    # pages end where the content says so: a changed row changes few of the stored chunks
+    parquet.write_table(made, out, compression="zstd", use_content_defined_chunking=True)
     return out.getvalue()
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow_modules() -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
