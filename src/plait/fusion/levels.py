@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 from plait.errors import BadInput
 from plait.fusion import weights
+from plait.fusion.datasets import data_folder, refuse_scored_on_seen
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods as weight_methods
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.fusion import FusionRecipe, hint, load_stages
-from plait.recipes.levels import read_level
+from plait.recipes.levels import parse_splits, read_level
 from plait.recipes.mixture import read_mixture
+from plait.recipes.project import parse_tasks
 from plait.recipes.references import split_adapter
 
 METHODS = {
@@ -87,7 +89,11 @@ def fuse(
     if found is not None:
         data, folder = found
         work = Work(resolve, threads, progress, cancelled, overwrite)
-        return level_of(data["method"]).run(data, folder, Path(out), work)
+        level = level_of(data["method"])
+        seen = _scored_on_seen(data, folder)
+        if seen is not None:
+            raise seen
+        return level.run(data, folder, Path(out), work)
     resolve = beside(recipe, resolve)
     asked = searched(recipe)
     if asked is not None:
@@ -127,7 +133,11 @@ def check(
     found = read_level(recipe)
     if found is not None:
         data, folder = found
-        return level_of(data["method"]).check(data, folder, resolve)
+        report = level_of(data["method"]).check(data, folder, resolve)
+        seen = _scored_on_seen(data, folder)
+        if seen is not None and seen.message not in report.problems:
+            report.problems.append(seen.message)
+        return report
     resolve = beside(recipe, resolve)
     asked = searched(recipe)
     if asked is not None:
@@ -135,6 +145,23 @@ def check(
 
         return search.check(asked, folder_of(recipe), resolve)
     return weights.check_recipe(recipe, resolve=resolve)
+
+
+def _scored_on_seen(data: Mapping[str, Any], folder: Path) -> BadInput | None:
+    """Return what speaks against a recipe's test split; None too if the level will say worse."""
+    options = import_module(f"plait.fusion.{METHODS[data['method']]}.options")
+    try:
+        options.parse(data, folder)
+        specs, splits = parse_tasks(data.get("tasks"), "tasks"), parse_splits(data.get("splits"))
+        for spec in specs:
+            data_folder(spec, folder)
+    except BadInput:
+        return None
+    try:
+        refuse_scored_on_seen(specs, folder, splits)
+    except BadInput as error:
+        return error
+    return None
 
 
 def searched(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> FusionRecipe | None:

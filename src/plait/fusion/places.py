@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a fusion's result goes: a new folder that appears when it is whole."""
+"""Where a fusion's result goes: a new folder that appears when it is whole.
+
+Work is done in hidden folders beside the result. Each is locked by the process that made it, and
+the system frees the lock when that dies: the next run removes what a killed one left.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,8 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plait.errors import Conflict
+from plait.errors import Conflict, StorageFull
 from plait.fusion.results import REPORT
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -43,26 +53,100 @@ def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         Conflict: as `check_out`.
+        StorageFull: if the block met a full disk.
     """
     check_out(out, overwrite)
     out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with scratch_folder(out) as folder:
         yield folder
         folder.chmod(0o755)
         _sync(folder)
         check_out(out, overwrite)
         if out.exists():
-            old = folder.with_name(folder.name + "-old")
-            out.rename(old)
-            folder.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
+            exchange(folder, out)  # what was there before is removed with the scratch folder
         else:
             folder.rename(out)
-    except BaseException:
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `out` that is removed when the block ends, whatever ends it.
+
+    Raises:
+        StorageFull: if the block met a full disk.
+    """
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{out.name}.plait-"
+    _remove_abandoned(out.parent, prefix)
+    folder, lock = _locked_folder(out.parent, prefix)
+    try:
+        yield folder
+    except BaseException as error:
+        if not isinstance(error, StorageFull) and not is_full_disk(error):
+            raise
+        raise StorageFull(
+            f"There is no room for {out}. Nothing of it was kept; make room, or choose another "
+            "folder."
+        ) from error
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        os.close(lock)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Tell whether an error says that a disk, a quota or the largest size of a file is reached."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    # the library that writes safetensors tells the system's number in words alone
+    found = re.search(r"\(os error (\d+)\)|code: (\d+)", str(error))
+    return found is not None and int(found[1] or found[2]) in _NO_ROOM
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders, in one step where the system can."""
+    import ctypes
+
+    at_cwd, swap = -100, 2
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+        if call(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0:
+            return
+    except (AttributeError, OSError):
+        pass
+    aside = one.with_name(f"{one.name}.aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():  # else another run took it for abandoned before it was locked
+            return folder, lock
+        os.close(lock)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    """Remove the hidden folders of runs that were killed: nobody holds their locks."""
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # somebody works there
+            pass
+        finally:
+            os.close(lock)
 
 
 def hash_folder(folder: Path) -> dict[str, str]:

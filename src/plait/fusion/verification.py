@@ -12,7 +12,8 @@ from typing import Any
 from plait.errors import BadInput
 from plait.fusion.results import Progress
 from plait.fusion.weights import fuse
-from plait.fusion.weights.checkpoints import hash_files
+from plait.fusion.weights.adapters import WEIGHTS as ADAPTER
+from plait.fusion.weights.checksums import hash_files
 from plait.lineage import Contribution, Lineage, Origin
 
 Fetch = Callable[[Origin], Path]
@@ -98,7 +99,28 @@ def carry_over(
             {"model": "origin", "parameters": {"weight": -1.0}},
         ],
         "dtype": "float32",
-        "tokenizer_source": "base",
+        "tokenizer_source": "union",
+    }
+    fuse(recipe, out, resolve=places.__getitem__, cancelled=cancelled)
+    return out
+
+
+def put_adapter(
+    base: Path,
+    adapter: Path,
+    out: Path,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Write the whole model that a LoRA adapter makes of its base: W + (alpha / r) B A.
+
+    Raises:
+        BadInput: it is no LoRA adapter, or was trained on another architecture.
+    """
+    places = {"base": base, "adapter": adapter}
+    recipe = {
+        "merge_method": "linear",
+        "models": [{"model": "base+adapter", "parameters": {"weight": 1.0}}],
     }
     fuse(recipe, out, resolve=places.__getitem__, cancelled=cancelled)
     return out
@@ -141,6 +163,11 @@ def verify(
         for one in lineage.contributions:
             origin = Origin(lineage.base.repository, one.revision, one.files)
             folder = take(origin, _title(one))
+            if ADAPTER in one.files:
+                own_base = fetch(one.base) if one.base is not None else base
+                folder = put_adapter(
+                    own_base, folder, here / f"whole-{one.number}", cancelled=cancelled
+                )
             if one.base is not None:
                 own = take(one.base, f"{_title(one)}'s own base")
                 carried = here / f"carried-{one.number}"
@@ -156,15 +183,18 @@ def verify(
                 raise BadInput(f"The recipe names '{reference}', which the lineage does not.")
             return found
 
-        result = fuse(
-            dict(lineage.recipe),
-            here / "made",
-            resolve=resolve,
-            progress=progress,
-            cancelled=cancelled,
-        )
+        outputs = lineage.base.files
+        if lineage.contributions:
+            outputs = fuse(
+                dict(lineage.recipe),
+                here / "made",
+                resolve=resolve,
+                progress=progress,
+                cancelled=cancelled,
+            ).outputs
+        # After every contribution was withdrawn the base is left as it is.
         made = [
-            FileCheck("made again", path, stated, result.outputs.get(path))
+            FileCheck("made again", path, stated, outputs.get(path))
             for path, stated in sorted(lineage.output.items())
         ]
     published = _compare("as published", lineage.output, revision)
@@ -174,7 +204,7 @@ def verify(
 def _compare(name: str, files: Mapping[str, str], folder: Path) -> list[FileCheck]:
     paths = {path: folder / path for path in files}
     there = [path for path in paths.values() if path.is_file()]
-    hashes = hash_files(there, threads=2)
+    hashes = hash_files(there, threads=2, cached=False)
     return [
         FileCheck(name, path, stated, hashes.get(paths[path]))
         for path, stated in sorted(files.items())

@@ -54,7 +54,7 @@ class VoiceEncoder(nn.Module):  # type: ignore[misc]
     """The LSTM speaker encoder of Resemblyzer (Wan et al. 2018, arXiv:1710.10467).
 
     Parameters are named as in Resemblyzer's `VoiceEncoder`, whose weights fit as they are. Pooled
-    is its embedding (of length 1) of the whole sound; tokens are its states at every eighth frame.
+    is its embedding (of length 1) of the whole sound; tokens are its states at every 32nd frame.
     """
 
     width = 256
@@ -67,9 +67,9 @@ class VoiceEncoder(nn.Module):  # type: ignore[misc]
         self.linear = nn.Linear(256, self.width)
 
     def forward(self, frames: Any, mask: Any) -> tuple[Any, Any, Any]:
-        """Return (pooled [n, 256], tokens [n, frames / 8, 256], mask of tokens)."""
+        """Return (pooled [n, 256], tokens [n, frames / 32, 256], mask of tokens)."""
         states, _ = self.lstm(frames)
         last = mask.sum(1).long().clamp(min=1) - 1
         final = states[torch.arange(len(frames), device=frames.device), last]
         pooled = F.normalize(F.relu(self.linear(final)), dim=1)
-        return pooled, states[:, ::8], mask[:, ::8]
+        return pooled, states[:, ::32], mask[:, ::32]

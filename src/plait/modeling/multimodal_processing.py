@@ -153,6 +153,8 @@ class PlaitMultimodalProcessor(ProcessorMixin):  # type: ignore[misc]
         options = {name: kwargs[name] for name in known if kwargs.get(name) is not None}
         found = cached_file(place, FILE, **options)
         settings = json.loads(Path(found).read_text("utf-8"))["settings"]
+        if kwargs.get("trust_remote_code") is not None:  # else the tokenizer asks once more
+            options["trust_remote_code"] = kwargs["trust_remote_code"]
 
         def part(name: str, kind: Any) -> Any:
             if settings.get(name, {}).get("kind") != "transformers":

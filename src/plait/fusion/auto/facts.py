@@ -21,8 +21,8 @@ _LOOKED_UP = ("embed", "wte", "wpe", "shared.weight")
 
 
 @dataclass(frozen=True)
-class Weight:
-    """How heavy a model folder is: bytes of weights, and parameters that a prediction uses."""
+class ModelSize:
+    """how large a model folder is: bytes of weights, and parameters that a prediction uses."""
 
     bytes: int
     work: int
@@ -33,9 +33,9 @@ class Facts:
     """All that candidates are planned from."""
 
     members: tuple[Teacher, ...]
-    weights: Mapping[str, Weight]
+    sizes: Mapping[str, ModelSize]
     base: Path | None
-    base_weight: Weight | None
+    base_size: ModelSize | None
     student: Path | None
     several: bool
     """Whether each task has a head, and members, of its own."""
@@ -52,7 +52,7 @@ class Facts:
     @property
     def single(self) -> float:
         """Parameters that one prediction of one member uses, on average."""
-        found = [weight.work for weight in self.weights.values()]
+        found = [size.work for size in self.sizes.values()]
         return max(1.0, sum(found) / len(found))
 
 
@@ -70,9 +70,9 @@ def gather_facts(recipe: LevelRecipe, settings: Settings, resolve: Resolver | No
         entry["dataset"] = str(data_folder(spec, recipe.folder).resolve())
     return Facts(
         tuple(members),
-        {member.name: weigh(member.folder) for member in members},
+        {member.name: model_size(member.folder) for member in members},
         Path(base).resolve() if base else None,
-        weigh(Path(base)) if base else None,
+        model_size(Path(base)) if base else None,
         Path(student).resolve() if student else None,
         several_heads(members),
         tuple(entries),
@@ -80,7 +80,7 @@ def gather_facts(recipe: LevelRecipe, settings: Settings, resolve: Resolver | No
     )
 
 
-def weigh(folder: Path) -> Weight:
+def model_size(folder: Path) -> ModelSize:
     """Return a folder's size and work, from the headers of its safetensors files.
 
     Word and position vectors are looked up, not multiplied, and are no work. Every head counts
@@ -94,7 +94,7 @@ def weigh(folder: Path) -> Weight:
         for name, entry in read_header(file).items():
             if not any(word in name for word in _LOOKED_UP):
                 work += entry.size
-    return Weight(size, work)
+    return ModelSize(size, work)
 
 
 def owners(members: Sequence[Teacher], task: str) -> list[Teacher]:

@@ -48,7 +48,7 @@ OPTIONS = (
         "flag",
     ),
     Option("epochs", 3, "epochs of a distillation", "whole", low=1, high=1_000),
-    Option("learning_rate", 2e-4, "of a distillation", "number", low=1e-9, high=1),
+    Option("learning_rate", 1e-4, "of a distillation", "number", low=1e-9, high=1),
     Option("texts_per_task", None, "most training texts of a task that students learn on", "whole",
            low=1, high=10**7),
     Option("max_length", 128, "the most tokens of a text", "whole", low=1, high=8_192),

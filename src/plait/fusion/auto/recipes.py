@@ -9,7 +9,7 @@ from typing import Any
 from plait.errors import BadInput
 from plait.fusion.auto.facts import Facts
 from plait.fusion.auto.options import Settings
-from plait.fusion.search import Candidate, recipe_of, usual
+from plait.fusion.search import Candidate, default_values, recipe_of
 from plait.fusion.weights import methods as weight_methods
 from plait.recipes.levels import LevelRecipe
 
@@ -33,7 +33,7 @@ def merge(method: str, facts: Facts, recipe: LevelRecipe) -> dict[str, Any]:
         raise BadInput(f"it fuses {least} to {most or 'any number of'} models, not {count}")
     if found.base == "required" and facts.base is None:
         raise BadInput("it needs 'base_model'")
-    values = usual(method, count) | dict(LEARNING.get(method, {}))
+    values = default_values(method, count) | dict(LEARNING.get(method, {}))
     made = recipe_of(Candidate.of(method, **values), str(facts.base), facts.references)
     if facts.base is None or found.base == "unused":
         del made["base_model"]
@@ -84,7 +84,8 @@ def distil(
         "labels": settings.labels,
         "epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
-        "stop_by": "teachers",
+        # what is measured next decides whether the student is better than what it started as
+        "stop_by": "nothing",
         "tune_heads": tuned,
         "max_length": settings.max_length,
     }

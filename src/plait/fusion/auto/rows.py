@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.fusion.search.choosing import Gain, gain_between, samples_of
-from plait.fusion.search.items import Deck, Floats, Mask, direction
+from plait.fusion.search.folds import Floats, FoldedTask, Mask, direction
 
 ALIKE = 1.05
 """Sizes and costs that differ by less than this factor count as the same."""
@@ -51,7 +51,7 @@ class Decision:
     """Each costlier row, what it was compared with, and how much better it is."""
 
 
-def measure(row: Row, decks: Sequence[Deck], seed: int) -> None:
+def measure(row: Row, decks: Sequence[FoldedTask], seed: int) -> None:
     """Fill in a row's scores and interval from its tables."""
     from plait.evaluation import bootstrap
 
@@ -63,7 +63,7 @@ def measure(row: Row, decks: Sequence[Deck], seed: int) -> None:
     )
 
 
-def task_score(row: Row, place: int, deck: Deck, mask: Mask | None = None) -> float:
+def task_score(row: Row, place: int, deck: FoldedTask, mask: Mask | None = None) -> float:
     """Return a row's score on one task, of some documents or of all."""
     from plait.evaluation.metrics import metric
 
@@ -73,7 +73,7 @@ def task_score(row: Row, place: int, deck: Deck, mask: Mask | None = None) -> fl
 
 def choose(
     rows: Sequence[Row],
-    decks: Sequence[Deck],
+    decks: Sequence[FoldedTask],
     confidence: float,
     seed: int,
     masks: Sequence[Mask] | None = None,
@@ -129,7 +129,7 @@ def classes(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def outside(
-    rows: Sequence[Row], decks: Sequence[Deck], folds: int, confidence: float, seed: int
+    rows: Sequence[Row], decks: Sequence[FoldedTask], folds: int, confidence: float, seed: int
 ) -> tuple[float, list[str]]:
     """Return the score of the choice itself: in each fold of what is chosen without it.
 
@@ -170,7 +170,7 @@ def _alike(one: float, other: float) -> bool:
     return max(one, other) <= ALIKE * max(1.0, min(one, other))
 
 
-def mean_score(row: Row, decks: Sequence[Deck], masks: Sequence[Mask] | None = None) -> float:
+def mean_score(row: Row, decks: Sequence[FoldedTask], masks: Sequence[Mask] | None = None) -> float:
     """Return a row's mean score over the tasks, of some documents or of all."""
     chosen: Sequence[Mask | None] = masks or [None] * len(decks)
     return float(np.mean([task_score(row, i, deck, chosen[i]) for i, deck in enumerate(decks)]))

@@ -4,26 +4,27 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import BadInput
+from plait.evaluation.index import write_card as write_results
 from plait.evaluation.predictors import load_predictor
-from plait.evaluation.results import evaluate
+from plait.evaluation.results import Evaluation, evaluate
+from plait.fusion.alternatives import instead_of, read_models
 from plait.fusion.auto import recipes
-from plait.fusion.auto.contest import Contest
+from plait.fusion.auto.budget import CpuBudget
+from plait.fusion.auto.experiment import Experiment
 from plait.fusion.auto.facts import Facts, gather_facts
 from plait.fusion.auto.options import Settings, parse
-from plait.fusion.auto.picture import PICTURE, picture
+from plait.fusion.auto.plot import PLOT, plot
 from plait.fusion.auto.rows import Row, choose, mark_front, outside
-from plait.fusion.auto.spending import Clock
-from plait.fusion.auto.stages import hold
+from plait.fusion.auto.stages import measure_levels
 from plait.fusion.auto.table import describe, write_card
 from plait.fusion.datasets import lacking_split, load_tasks
-from plait.fusion.places import check_out, hash_folder, new_folder, write_report
+from plait.fusion.places import check_out, hash_folder, new_folder, scratch_folder, write_report
 from plait.fusion.results import REPORT, FusionResult
 from plait.fusion.software import software
 from plait.fusion.weights.check import CheckReport
@@ -46,26 +47,27 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     """
     recipe, settings = parse(data, folder)
     check_out(out, work.overwrite)
-    started, clock = time.monotonic(), Clock(recipe.budget.cpu_seconds)
+    started, cpu = time.monotonic(), CpuBudget(recipe.budget.cpu_seconds)
     facts = gather_facts(recipe, settings, work.resolve)
     out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-auto-") as scratch:
-        contest = Contest(recipe, settings, facts, Path(scratch), work, clock)
-        hold(contest)
-        usable = [row for row in contest.rows if row.usable is None]
+    with scratch_folder(out) as scratch:
+        experiment = Experiment(recipe, settings, facts, scratch, work, cpu)
+        measure_levels(experiment)
+        usable = [row for row in experiment.rows if row.usable is None]
         if not usable:
-            raise BadInput(_nothing(contest))
-        mark_front(contest.rows, contest.sign)
-        arguments = (contest.decks, settings.confidence, recipe.seed)
-        decision = choose(contest.rows, *arguments)
-        honest = outside(usable, contest.decks, settings.folds, settings.confidence, recipe.seed)
-        found = describe(contest, decision, honest)
+            raise BadInput(_nothing(experiment))
+        mark_front(experiment.rows, experiment.sign)
+        arguments = (experiment.decks, settings.confidence, recipe.seed)
+        decision = choose(experiment.rows, *arguments)
+        honest = outside(usable, experiment.decks, settings.folds, settings.confidence, recipe.seed)
+        found = describe(experiment, decision, honest)
         with new_folder(out, overwrite=work.overwrite) as place:
-            _make(decision.row, place, Path(scratch), work)
-            results = _test(recipe, settings, place, work)
+            _make(decision.row, place, scratch, work)
+            results, scores = _test(recipe, settings, place, work)
             write_card(place, found, results)
-            (place / PICTURE).write_text(picture(found), "utf-8")
+            if scores is not None:
+                write_results(place, scores, recipe.tasks, name="Chosen fusion")
+            (place / PLOT).write_text(plot(found), "utf-8")
             outputs = hash_folder(place)
             inputs = {member.name: hash_folder(member.folder) for member in facts.members}
             if facts.base is not None:
@@ -84,7 +86,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
             )
             size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     return FusionResult(
-        out, inputs, outputs, time.monotonic() - started, clock.spent, size, report=report
+        out, inputs, outputs, time.monotonic() - started, cpu.spent, size, report=report
     )
 
 
@@ -105,8 +107,11 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
             f"The task '{lacking}' has no split '{recipe.splits.validation}' to measure on."
         )
         return report
-    for level, reason in _possible(facts, recipe, settings, check_level, resolve).items():
-        report.notes.append(f"{level}: {reason or 'possible'}")
+    found = _possible(facts, recipe, settings, check_level, resolve)
+    report.notes += [f"{level}: {reason or 'possible'}" for level, reason in found.items()]
+    if all(reason for level, reason in found.items() if level != "members"):
+        report.problems.append("No level fuses these models; the notes say why.")
+        report.instead = instead_of("weights", read_models([m.folder for m in facts.members]))
     return report
 
 
@@ -158,20 +163,23 @@ def _make(row: Row, place: Path, scratch: Path, work: Work) -> None:
     shutil.copytree(source, place, dirs_exist_ok=True, ignore=left_out)
 
 
-def _test(recipe: LevelRecipe, settings: Settings, place: Path, work: Work) -> dict[str, Any]:
+def _test(
+    recipe: LevelRecipe, settings: Settings, place: Path, work: Work
+) -> tuple[dict[str, Any], Evaluation | None]:
     """Score what was made on the test split, if every task has one. Everything is chosen by now."""
     split = recipe.splits.test
     if split is None or lacking_split(recipe.tasks, recipe.folder, split):
-        return {}
+        return {}, None
     tasks = load_tasks(recipe.tasks, recipe.folder, split)
     predictor = load_predictor(place, threads=work.threads, max_length=settings.max_length)
-    return {"test": evaluate(predictor, tasks, split).to_json(items=False)}
+    scores = evaluate(predictor, tasks, split)
+    return {"test": scores.to_json(items=False)}, scores
 
 
-def _nothing(contest: Contest) -> str:
-    told = [f"{row.name}: {row.usable}" for row in contest.rows]
-    told += [f"{one.name}: {one.reason}" for one in contest.skipped]
-    told += [f"{level}: {why}" for level, why in contest.levels.items() if why]
+def _nothing(experiment: Experiment) -> str:
+    told = [f"{row.name}: {row.usable}" for row in experiment.rows]
+    told += [f"{one.name}: {one.reason}" for one in experiment.skipped]
+    told += [f"{level}: {why}" for level, why in experiment.levels.items() if why]
     return (
         "Nothing that was measured can be taken. Raise the budget, or name a smaller model under "
         "parameters.student. " + "; ".join(told[:12]) + "."

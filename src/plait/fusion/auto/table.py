@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.cards import dump_card
-from plait.fusion.auto.contest import Contest
+from plait.fusion.auto.experiment import Experiment
 from plait.fusion.auto.rows import Decision, Row, classes
 from plait.fusion.results import REPORT
 from plait.fusion.weights.check import human
@@ -18,21 +18,21 @@ DIGITS = 6
 
 
 def describe(
-    contest: Contest, decision: Decision, honest: tuple[float, list[str]]
+    experiment: Experiment, decision: Decision, honest: tuple[float, list[str]]
 ) -> dict[str, Any]:
     """Return all that was found, as plain values."""
-    clock = contest.clock
+    cpu = experiment.cpu
     return {
         "chosen": decision.row.name,
         "why": reason(decision),
-        "split": contest.recipe.splits.validation,
-        "items": contest.items,
-        "metrics": {deck.task.name: deck.task.metric for deck in contest.decks},
-        "table": [_entry(row, decision.row) for row in ranked(contest.rows, contest.sign)],
-        "best_for": best_for(contest.rows, contest.sign),
-        "levels": dict(contest.levels),
+        "split": experiment.recipe.splits.validation,
+        "items": experiment.items,
+        "metrics": {deck.task.name: deck.task.metric for deck in experiment.decks},
+        "table": [_entry(row, decision.row) for row in ranked(experiment.rows, experiment.sign)],
+        "best_for": best_for(experiment.rows, experiment.sign),
+        "levels": dict(experiment.levels),
         "not_tried": [
-            {"name": s.name, "level": s.level, "reason": s.reason} for s in contest.skipped
+            {"name": s.name, "level": s.level, "reason": s.reason} for s in experiment.skipped
         ],
         "comparisons": [
             {
@@ -47,9 +47,9 @@ def describe(
         ],
         "out_of_fold": {"score": _round(honest[0]), "folds": honest[1]},
         "budget": {
-            "cpu_seconds": clock.budget,
-            "bytes": contest.recipe.budget.bytes,
-            "spent_cpu_seconds": round(clock.spent, 1),
+            "cpu_seconds": cpu.budget,
+            "bytes": experiment.recipe.budget.bytes,
+            "spent_cpu_seconds": round(cpu.spent, 1),
         },
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.cards import dump_card
+from plait.fusion.datasets import repositories
 from plait.fusion.distillation.options import Settings
 from plait.fusion.results import REPORT
 from plait.recipes.levels import LevelRecipe
@@ -17,7 +18,6 @@ def write_card(
     folder: Path, recipe: LevelRecipe, settings: Settings, results: Mapping[str, Any]
 ) -> None:
     """Write README.md into a distilled model's folder."""
-    names = [member.model for member in recipe.models]
     start = settings.student if isinstance(settings.student, str) else "a merge of its teachers"
     count = sum(results["texts"].values())
     lines = [
@@ -37,15 +37,11 @@ def write_card(
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["plait", "distillation"],
-        "datasets": [spec.dataset for spec in recipe.tasks],
-    } | _relation(names)
+        "datasets": repositories((spec.dataset for spec in recipe.tasks), recipe.folder),
+        "base_model": repositories((member.model for member in recipe.models), recipe.folder),
+    }
+    head = {name: value for name, value in head.items() if value}
     (folder / "README.md").write_text(dump_card(head, "\n".join(lines)), "utf-8")
-
-
-def _relation(names: list[str]) -> dict[str, Any]:
-    """Name the teachers as base models where they are repositories, not folders."""
-    repositories = [n for n in names if n.count("/") == 1 and not n.startswith((".", "/", "~"))]
-    return {"base_model": repositories} if repositories else {}
 
 
 def _table(results: Mapping[str, Any]) -> list[str]:

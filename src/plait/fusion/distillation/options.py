@@ -49,10 +49,10 @@ OPTIONS = (
     Option(
         "stop_by",
         "validation",
-        "what tells when to stop: the labels of the validation split, or agreement with the "
-        "teachers on texts held out",
+        "what tells when to stop: the labels of the validation split, agreement with the teachers "
+        "on texts held out, or nothing (all epochs are run and the last is kept)",
         "word",
-        words=("validation", "teachers"),
+        words=("validation", "teachers", "nothing"),
     ),
     Option("learning_rate", 1e-4, "the highest of the schedule", "number", low=1e-9, high=1),
     Option("batch_size", 16, "texts in one step", "whole", low=1, high=4_096),

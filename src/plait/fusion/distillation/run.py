@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a recipe of distillation: teachers asked once, a student taught, written and judged."""
+"""Running a recipe of distillation: teachers run once, a student trained, written and scored."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import BadInput
+from plait.evaluation.index import write_card as write_results
+from plait.fusion.alternatives import instead_of, read_models
 from plait.fusion.datasets import lacking_split, model_folder
 from plait.fusion.distillation.card import write_card
-from plait.fusion.distillation.lessons import gather
+from plait.fusion.distillation.distiller import Distiller
 from plait.fusion.distillation.options import Settings, parse
-from plait.fusion.distillation.school import School
 from plait.fusion.distillation.student import open_student
 from plait.fusion.distillation.teachers import (
     Teacher,
@@ -22,10 +23,12 @@ from plait.fusion.distillation.teachers import (
     find_teachers,
     several_heads,
 )
+from plait.fusion.distillation.transfer_set import gather
 from plait.fusion.places import check_out, hash_folder, new_folder, write_report
 from plait.fusion.results import FusionResult
 from plait.fusion.software import software
 from plait.fusion.weights.check import CheckReport
+from plait.fusion.weights.licences import licence_notes, licence_of
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.levels import LevelRecipe
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionResult:
-    """Teach a student what a recipe's teachers answer, and write it to the new folder `out`.
+    """Train a student on a recipe's teachers' answers, and write it to the new folder `out`.
 
     Raises:
         BadInput: naming what is wrong with the recipe, a model or the data.
@@ -50,7 +53,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     if several or settings.teacher_weights == "task":
         check_owners(teachers, tasks, several)
     with new_folder(out, overwrite=work.overwrite) as place:
-        with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".student-") as made:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".start-") as made:
             origin = _origin(settings, recipe, teachers, Path(made), work)
             student = open_student(
                 origin,
@@ -60,11 +63,13 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
                 max_length=settings.max_length,
                 seed=recipe.seed,
             )
-        school = School(recipe, settings, teachers, student, several, work)
-        course = school.teach()
+        distiller = Distiller(recipe, settings, teachers, student, several, work)
+        history = distiller.train()
         student.save(place)
-        results = school.results(course)
+        results, test = distiller.results(history)
         write_card(place, recipe, settings, results)
+        if test is not None:
+            write_results(place, test, recipe.tasks, name="Distilled model")
         outputs = hash_folder(place)
         inputs = {teacher.name: hash_folder(teacher.folder) for teacher in teachers}
         write_report(
@@ -98,8 +103,17 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     """
     recipe, settings = parse(data, folder)
     report = CheckReport(recipe.method)
+    folders = [model_folder(m.model, folder, resolve) for m in recipe.models]
+    report.notes += licence_notes(
+        {m.name: licence_of(f) for m, f in zip(recipe.models, folders, strict=True)}
+    )
     try:
         teachers = find_teachers(recipe, settings.owned, resolve)
+    except BadInput as error:
+        report.problems.append(error.message)
+        report.instead = instead_of("distillation", read_models(folders))
+        return report
+    try:
         several = several_heads(teachers)
         if several or settings.teacher_weights == "task":
             check_owners(teachers, [spec.name for spec in recipe.tasks], several)
@@ -128,7 +142,7 @@ def _origin(
     made: Path,
     work: Work,
 ) -> Path:
-    """Return the folder of what the student starts as: a teacher, a model, or a fresh merge."""
+    """Return the folder of what the student starts as: a teacher, a model, or a new merge."""
     member = _member(settings, teachers)
     if member is not None:
         return member.folder

@@ -29,8 +29,8 @@ class Student:
         self.encoder = first.base_model
         limit = getattr(first.config, "max_position_embeddings", max_length)
         self.max_length = min(max_length, limit)
-        self.fresh: tuple[str, ...] = ()
-        """Heads that were drawn at random."""
+        self.new_heads: tuple[str, ...] = ()
+        """Heads that were initialised at random."""
 
     def head(self, task: str) -> str:
         """Return under which name the head for a task is."""
@@ -47,9 +47,9 @@ class Student:
         return list(unique.values())
 
     def freeze(self, *, embeddings: bool, heads: bool) -> None:
-        """Leave the word vectors or the heads as they are; drawn heads are always trained."""
+        """Leave the word vectors or the heads as they are; new heads are always trained."""
         for task, model in self.models.items():
-            freeze(model, embeddings=embeddings, head=heads and task not in self.fresh)
+            freeze(model, embeddings=embeddings, head=heads and task not in self.new_heads)
 
     def train(self) -> None:
         """Let every part drop out what it drops in training."""
@@ -64,11 +64,11 @@ class Student:
         }
         return made[""] if "" in made else HeadedClassifier(self.encoder, made)
 
-    def remember(self) -> list[Any]:
+    def snapshot(self) -> list[Any]:
         """Return a copy of what training changes."""
         return [p.detach().clone() for p in self.parameters() if p.requires_grad]
 
-    def recall(self, state: Sequence[Any]) -> None:
+    def restore(self, state: Sequence[Any]) -> None:
         """Put a copy back."""
         import torch
 
@@ -121,15 +121,15 @@ def open_student(
         BadInput: if the folder is no model of texts, or a head cannot be had.
     """
     if not several:
-        model, tokenizer, fresh = _with_one_head(folder, teachers, seed)
+        model, tokenizer, new = _with_one_head(folder, teachers, seed)
         student = Student({"": model}, tokenizer, max_length)
-        if fresh:
-            student.fresh = ("",)
-            _draw(model, seed)
+        if new:
+            student.new_heads = ("",)
+            _initialise(model, seed)
         return student
     own = head_names(folder)
     models: dict[str, Any] = {}
-    drawn = []
+    new_heads = []
     if own:
         loaded, tokenizer = load_heads(folder)
         models = {task: loaded[task] for task in tasks if task in loaded}
@@ -143,11 +143,11 @@ def open_student(
             first = next(iter(models.values()))
             setattr(model, model.base_model_prefix, first.base_model)
         if not _take_head(model, owner, task):
-            _draw(model, seed + len(models))
-            drawn.append(task)
+            _initialise(model, seed + len(models))
+            new_heads.append(task)
         models[task] = model
     student = Student({task: models[task] for task in tasks}, tokenizer, max_length)
-    student.fresh = tuple(drawn)
+    student.new_heads = tuple(new_heads)
     return student
 
 
@@ -178,7 +178,7 @@ def _take_head(model: Any, owner: Teacher, task: str) -> bool:
     return True
 
 
-def _draw(model: Any, seed: int) -> None:
+def _initialise(model: Any, seed: int) -> None:
     """Give a model a head of small random weights, whatever head was in its folder."""
     import torch
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The teachers: what each one answers on every text, asked once and kept."""
+"""The teachers: what each one predicts on every text, run once and kept."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def find_teachers(
             if heads
             else {"": labels_of(folder)}
         )
+        single = [one for one in labels.values() if len(one) < 2]
+        if single:
+            raise BadInput(
+                f"'{member.name}' gives one number ({', '.join(single[0])}), not classes; a "
+                "teacher needs classes."
+            )
         own = owned.get(member.name)
         if own is None:
             own = tuple(t.name for t in recipe.tasks if t.name in labels)
@@ -113,7 +119,7 @@ def check_owners(teachers: Sequence[Teacher], tasks: Sequence[str], several: boo
             )
 
 
-def ask(
+def predict(
     teacher: Teacher,
     texts: Mapping[str, Sequence[str]],
     order: Mapping[str, Sequence[str]],
@@ -124,7 +130,7 @@ def ask(
     """Let a teacher answer the texts of each task.
 
     Args:
-        teacher: who is asked; its model is in memory only meanwhile.
+        teacher: which is run; its model is in memory only meanwhile.
         texts: by task.
         order: the labels wanted for each task, in their order.
         threads: how many torch may use.
@@ -166,7 +172,7 @@ def columns_of(teacher: Teacher, labels: Sequence[str], wanted: Sequence[str]) -
     return [places[label.lower()] for label in wanted]
 
 
-def look_inside(
+def hidden_states(
     teacher: Teacher,
     texts: Mapping[str, Sequence[str]],
     threads: int | None,

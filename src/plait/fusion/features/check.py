@@ -48,7 +48,10 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     report.cost = Cost(read, held, 4 * held, 0.0)
     report.notes.append("CPU-seconds depend on the number of epochs and are not foretold.")
     if report.problems and len(recipe.members) > 1:
-        report.instead = "outputs"
+        report.instead = (
+            "outputs: train a model of each modality and average their predictions ('method: "
+            "ensemble')"
+        )
     return report
 
 

@@ -13,10 +13,13 @@ from plait.fusion.datasets import model_folder
 from plait.fusion.features.options import BUILT_IN, FeatureRecipe, Member
 from plait.fusion.places import hash_folder
 from plait.fusion.weights.opening import Resolver
-from plait.pretrained import load_encoder, load_weights, read_config
+from plait.pretrained import load_encoder, load_own, load_weights, read_config
 
 OWN = {"plait_efficientnet_lite0": "image", "plait_voice": "audio"}
 """Encoders that transformers lacks, by their folder's `model_type`, and what they read."""
+FUSED = "plait_multimodal"
+"""An earlier fusion's folder, one of whose encoders is taken: what it learnt there is carried over.
+"""
 AUDIO_SECONDS = 10.0
 """Sounds are brought to this length for audio models of transformers, which know no padding."""
 
@@ -45,8 +48,13 @@ def find_encoder(member: Member, folder: Path, resolve: Resolver | None) -> Path
         return None
     found = model_folder(member.model, folder, resolve)
     kind = read_config(found)["model_type"]
-    if kind in OWN and OWN[kind] != member.modality:
-        raise BadInput(f"'{member.name}' reads {OWN[kind]}, not {member.modality}.")
+    reads = list(read_config(found).get("encoders") or {}) if kind == FUSED else None
+    if kind in OWN:
+        reads = [OWN[kind]]
+    if reads is not None and member.modality not in reads:
+        raise BadInput(
+            f"'{member.name}' reads {' and '.join(reads) or 'nothing'}, not {member.modality}."
+        )
     return found
 
 
@@ -69,6 +77,8 @@ def open_encoder(member: Member, found: Path | None, max_length: int) -> Opened:
     if kind == "plait_voice":
         settings = {**AUDIO, "logarithm": False, "loudness": -30.0}
         return Opened({"kind": "voice"}, settings, load_weights(found), hashes=hashes)
+    if kind == FUSED:
+        return _taken(found, member.modality, hashes)
     model, reader = load_encoder(found, member.modality)
     wanted = {"text": "input_ids", "image": "pixel_values"}.get(member.modality)
     reads = model.main_input_name
@@ -80,6 +90,21 @@ def open_encoder(member: Member, found: Path | None, max_length: int) -> Opened:
     parts, settings = _reader(reader, member.modality, model, max_length)
     encoder = model.get_encoder() if model.config.is_encoder_decoder else model
     return Opened(entry, settings, encoder.state_dict(), parts, hashes)
+
+
+def _taken(found: Path, modality: str, hashes: dict[str, str]) -> Opened:
+    """Take one encoder, and what prepares its inputs, out of an earlier fusion."""
+    model, processor = load_own(found)
+    entry = {k: v for k, v in model.config.encoders[modality].items() if k in ("kind", "config")}
+    name = {"text": "tokenizer", "image": "image_processor", "audio": "feature_extractor"}[modality]
+    part = getattr(processor, name)
+    return Opened(
+        entry,
+        processor.settings[modality],
+        _inside(model.encoders[modality], entry).state_dict(),
+        {} if part is None else {name: part},
+        hashes,
+    )
 
 
 def _reader(
@@ -148,12 +173,16 @@ def build(
 def _put(encoder: Any, opened: Opened, modality: str) -> None:
     if opened.weights is None:
         return
-    inside = encoder.model if opened.entry["kind"] == "transformers" else encoder
     try:
-        inside.load_state_dict(opened.weights)
+        _inside(encoder, opened.entry).load_state_dict(opened.weights)
     except RuntimeError as error:
         told = " ".join(str(error).split())[:200]
         raise BadInput(f"The weights of the {modality} encoder do not fit it: {told}") from None
+
+
+def _inside(encoder: Any, entry: Mapping[str, Any]) -> Any:
+    """Return what holds an encoder's weights by the names that they have in its own folder."""
+    return encoder.model if entry["kind"] == "transformers" else encoder
 
 
 def _try(encoder: Any, processor: Any, modality: str) -> Any:

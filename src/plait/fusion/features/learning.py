@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput, Cancelled
-from plait.fusion.features.options import FeatureRecipe
+from plait.fusion.features.options import BUILT_IN, FeatureRecipe
 from plait.fusion.features.sources import BATCH, Source, Told
 
 CLIP = 1.0
@@ -60,6 +60,8 @@ class Learner:
         self.random = np.random.default_rng(seed)
         self.stages: list[Stage] = []
         self.tuned = {m.modality for m in recipe.members if m.tuned}
+        self.fresh = {m.modality for m in recipe.members if m.model == BUILT_IN}
+        """Encoders that start from nothing, and are trained as fast as the heads."""
         self.tokens = recipe["fusion"] == "attention"
         self.weights = self._class_weights() if recipe["balance_classes"] else None
 
@@ -80,11 +82,11 @@ class Learner:
             return self.stages
         for name in names:
             self._alone(name)
-        for name in self.tuned:
+        for name in sorted(self.tuned):
             self._remember(name)
         self._fit("fusion", names, self._heads(), set(), 1.0)
         if self.recipe["training"] == "combined":
-            for name in self.tuned:
+            for name in sorted(self.tuned):
                 self.train.forget(name)
                 self.validation.forget(name)
             self._fit("together", names, [*self._heads(), *names], self.tuned, TOGETHER)
@@ -95,9 +97,12 @@ class Learner:
 
     def _remember(self, name: str) -> None:
         changes = name in self.tuned and not self.stages
+        self.model.encoders[name].eval()
         for source in (self.train, self.validation):
-            self.model.encoders[name].eval()
-            if not changes:
+            if changes:
+                source.forget(name)
+                source.prepare(name, tell=self.tell, cancelled=self.cancelled)
+            else:
                 source.remember(name, tokens=self.tokens, tell=self.tell, cancelled=self.cancelled)
 
     def _standardise(self) -> None:
@@ -178,14 +183,8 @@ class Learner:
                 else [model.get_submodule(part)]
             ):
                 heads += list(module.parameters())
-        own = [model.encoders[n] for n in tuned if _is_fresh(model, n)]
-        heads += [p for encoder in own for p in encoder.parameters()]
-        pretrained = [
-            p
-            for n in sorted(tuned)
-            if not _is_fresh(model, n)
-            for p in model.encoders[n].parameters()
-        ]
+        heads += [p for n in sorted(tuned & self.fresh) for p in model.encoders[n].parameters()]
+        pretrained = [p for n in sorted(tuned - self.fresh) for p in model.encoders[n].parameters()]
         for parameter in [*heads, *pretrained]:
             parameter.requires_grad_(True)
         groups = [{"params": heads, "lr": self.recipe["learning_rate"] * slower}]
@@ -273,8 +272,3 @@ class Learner:
     def _stop(self) -> None:
         if self.cancelled is not None and self.cancelled():
             raise Cancelled("The fusion was cancelled; nothing was written.")
-
-
-def _is_fresh(model: Any, name: str) -> bool:
-    """Tell whether an encoder starts from nothing, and is trained as fast as the heads."""
-    return bool(model.config.encoders[name]["kind"] == "log-mel")

@@ -30,8 +30,8 @@ OPTIONS = (
         "word",
         words=TRAININGS,
     ),
-    Option("width", 128, "numbers that each modality becomes", "whole", low=4, high=8_192),
-    Option("dropout", 0.3, "share of what a layer reads that is left out", "number", high=0.95),
+    Option("width", 256, "numbers that each modality becomes", "whole", low=4, high=8_192),
+    Option("dropout", 0.5, "share of what a layer reads that is left out", "number", high=0.95),
     Option(
         "modality_dropout",
         0.25,
@@ -39,9 +39,11 @@ OPTIONS = (
         "number",
         high=0.9,
     ),
-    Option("epochs", 60, "how often each item is seen, at most", "whole", low=1, high=10_000),
-    Option("patience", 8, "epochs without a better one before it ends", "whole", low=1, high=1_000),
-    Option("learning_rate", 1e-3, "of heads and projections", "number", low=1e-9, high=1),
+    Option("epochs", 100, "how often each item is seen, at most", "whole", low=1, high=10_000),
+    Option(
+        "patience", 10, "epochs without a better one before it ends", "whole", low=1, high=1_000
+    ),
+    Option("learning_rate", 3e-4, "of heads and projections", "number", low=1e-9, high=1),
     Option("encoder_learning_rate", 2e-5, "of tuned encoders", "number", low=1e-9, high=1),
     Option("weight_decay", 0.01, "AdamW's", "number", high=10),
     Option("batch_size", 32, "items in one step", "whole", low=1, high=4_096),

@@ -19,6 +19,7 @@ from plait.evaluation.predictors import OwnModel
 from plait.evaluation.results import Evaluation
 from plait.evaluation.tasks import Item, Label, Task, load_task
 from plait.fusion.datasets import data_folder, lacking_split
+from plait.fusion.features.card import write_card
 from plait.fusion.features.encoders import build, find_encoder, open_encoder
 from plait.fusion.features.learning import Learner, Stage
 from plait.fusion.features.options import FeatureRecipe, parse
@@ -75,6 +76,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         ).run()
         save(model, processor, made)
         found = _judge(recipe, made, work.threads)
+        write_card(made, recipe, found)
         inputs = {m.name: opened[m.modality].hashes for m in recipe.members}
         report = _report(data, recipe, stages, found, carved, (train, validation))
         write_report(made, report | {"inputs": inputs, "outputs": hash_folder(made)})
@@ -223,6 +225,7 @@ def _report(
             ),
             "stages": [stage.to_json() for stage in stages],
         },
+        "scores": {name: value.average for name, value in found.items()},
         "results": {name: value.to_json(items=False) for name, value in found.items()},
     }
 

@@ -8,7 +8,7 @@ logits, weights and temperatures chosen by cross-validation, saved as one model 
 from __future__ import annotations
 
 from plait.fusion.outputs.checking import check
-from plait.fusion.outputs.curve import picture
+from plait.fusion.outputs.curve import plot
 from plait.fusion.outputs.run import run
 
-__all__ = ["check", "picture", "run"]
+__all__ = ["check", "plot", "run"]

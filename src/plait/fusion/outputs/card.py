@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.cards import dump_card
+from plait.fusion.datasets import repositories
 from plait.fusion.outputs.choosing import Fit
-from plait.fusion.outputs.curve import PICTURE
-from plait.fusion.outputs.members import Seat
+from plait.fusion.outputs.curve import PLOT
+from plait.fusion.outputs.members import Member
 from plait.fusion.outputs.options import Settings
 from plait.fusion.results import REPORT
 from plait.fusion.weights.licences import licence_of
@@ -21,7 +22,7 @@ _CARD = "README.md"
 def write_card(
     folder: Path,
     settings: Settings,
-    seats: Sequence[Seat],
+    members: Sequence[Member],
     fit: Fit,
     search: Mapping[str, Any],
     results: Mapping[str, Any],
@@ -34,9 +35,9 @@ def write_card(
         "",
         "# Output ensemble",
         "",
-        _sentence(seats, fit),
+        _sentence(members, fit),
         "",
-        *_members(settings, seats, fit, search),
+        *_members(settings, members, fit, search),
         "",
         (
             f"Chosen on {search['items']:,} validation items of {search['documents']:,} documents "
@@ -49,63 +50,66 @@ def write_card(
         ),
         "",
     ]
-    if (folder / PICTURE).is_file():
-        lines += [f"![Score over the members' shares]({PICTURE})", ""]
+    if (folder / PLOT).is_file():
+        lines += [f"![Score over the members' shares]({PLOT})", ""]
     lines += _test(results)
-    lines += _use(folder, seats)
-    text_only = all(seat.kind == "text" for seat in seats)
-    pictures = all(seat.kind == "image" for seat in seats)
+    lines += _use(folder, members)
+    text_only = all(member.kind == "text" for member in members)
+    pictures = all(member.kind == "image" for member in members)
     head: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "image-classification" if pictures else "text-classification",
         "tags": ["plait", "ensemble"],
-        "datasets": [s.dataset for s in recipe.tasks if _is_repository(s.dataset)],
-        "base_model": [m.model for m in recipe.models if _is_repository(m.model)],
+        "datasets": repositories((s.dataset for s in recipe.tasks), recipe.folder),
+        "base_model": repositories((m.model for m in recipe.models), recipe.folder),
     }
     if not (text_only or pictures):
         del head["pipeline_tag"]
-    licences = {licence_of(seat.folder) for seat in seats}
+    licences = {licence_of(member.folder) for member in members}
     if len(licences) == 1 and None not in licences:
         head["license"] = licences.pop()
     kept = {name: value for name, value in head.items() if value}
     (folder / _CARD).write_text(dump_card(kept, "\n".join(lines)), "utf-8")
 
 
-def _sentence(seats: Sequence[Seat], fit: Fit) -> str:
-    names = ", ".join(f"`{seat.name}`" for seat in seats)
+def _sentence(members: Sequence[Member], fit: Fit) -> str:
+    names = ", ".join(f"`{member.name}`" for member in members)
     if fit.coefficients is not None:
         return (
             f"A logistic regression on the outputs of {names} (stacking, {fit.rule}). "
             "All of them are in this folder."
         )
-    if len(seats) == 2 and fit.weights.ndim == 1:
+    if len(members) == 2 and fit.weights.ndim == 1:
         alpha = float(fit.weights[0] / fit.weights.sum())
         return (
-            f"α · `{seats[0].name}` + (1 − α) · `{seats[1].name}` with α = {alpha:.3f}, over their "
-            f"{fit.kind}. Both are in this folder."
+            f"α · `{members[0].name}` + (1 − α) · `{members[1].name}` with α = {alpha:.3f}, over "
+            f"their {fit.kind}. Both are in this folder."
         )
     return f"A weighted average of the {fit.kind} of {names}. All of them are in this folder."
 
 
 def _members(
-    settings: Settings, seats: Sequence[Seat], fit: Fit, search: Mapping[str, Any]
+    settings: Settings, members: Sequence[Member], fit: Fit, search: Mapping[str, Any]
 ) -> list[str]:
     stacked = fit.coefficients is not None
     per_class = fit.weights.ndim == 2
-    heads = ["weight"] if not per_class else [f"weight of {label}" for label in seats[0].labels[:8]]
+    heads = (
+        ["weight"] if not per_class else [f"weight of {label}" for label in members[0].labels[:8]]
+    )
     if stacked:
         heads = []
+    known = repositories((m.model for m in settings.recipe.models), settings.recipe.folder)
     columns = ["member", "model", "architecture", *heads, "temperature", "alone"]
     rows = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    for place, (seat, member) in enumerate(zip(seats, settings.recipe.models, strict=True)):
+    for place, (member, source) in enumerate(zip(members, settings.recipe.models, strict=True)):
         weights = fit.weights[place][: len(heads)] if per_class else [fit.weights[place]]
         cells = [
-            seat.name,
-            f"`{member.model if _is_repository(member.model) else Path(member.model).name}`",
-            str(seat.config["model_type"]),
+            member.name,
+            f"`{source.model if source.model in known else Path(source.model).name}`",
+            str(member.config["model_type"]),
             *([] if stacked else [f"{w:.3f}" for w in weights]),
             f"{fit.temperatures[place]:.2f}",
-            _percent(search["out_of_fold"]["members"][seat.name]),
+            _percent(search["out_of_fold"]["members"][member.name]),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
@@ -134,9 +138,9 @@ def _test(results: Mapping[str, Any]) -> list[str]:
     return [*rows, ""]
 
 
-def _use(folder: Path, seats: Sequence[Seat]) -> list[str]:
+def _use(folder: Path, members: Sequence[Member]) -> list[str]:
     """Say how it is called, by what its members read."""
-    kinds = {seat.kind for seat in seats}
+    kinds = {member.kind for member in members}
     what, call = "AutoProcessor", 'processor(text=["…"], images=["….png"])'
     if kinds == {"text"}:
         what = "AutoTokenizer"
@@ -156,10 +160,6 @@ def _use(folder: Path, seats: Sequence[Seat]) -> list[str]:
         "```",
         "",
     ]
-
-
-def _is_repository(reference: str) -> bool:
-    return reference.count("/") == 1 and not reference.startswith((".", "/", "~"))
 
 
 def _percent(value: float) -> str:

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from plait.errors import BadInput
 from plait.evaluation.results import class_of_labels
 from plait.evaluation.tasks import Task
-from plait.fusion.datasets import lacking_split, load_tasks
-from plait.fusion.outputs.members import Seat, find_members
+from plait.fusion.alternatives import instead_of, read_models
+from plait.fusion.datasets import lacking_split, load_tasks, model_folder
+from plait.fusion.outputs.members import Member, find_members
 from plait.fusion.outputs.options import Settings, parse
 from plait.fusion.weights.check import CheckReport, Cost, ModelFacts
 from plait.fusion.weights.licences import licence_notes, licence_of
@@ -22,8 +26,10 @@ from plait.fusion.weights.vocabulary import read_vocabulary
 
 _RUNTIME = 400_000_000
 """Bytes that torch and transformers take by themselves."""
-_RATE = 2e9
-"""Multiplications and additions in a CPU-second: a careful guess."""
+_STARTING = 5.0
+"""CPU-seconds to import and to open the members."""
+_EFFICIENCY = 0.5
+"""Of the speed of large matrix products, what running a model on a batch comes to."""
 
 
 def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
@@ -35,27 +41,27 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     settings = parse(data, folder)
     report = CheckReport(settings.recipe.method)
     try:
-        seats = find_members(settings, resolve)
+        members = find_members(settings, resolve)
     except BadInput as error:
         report.problems.append(error.message)
-        if "same labels" in error.message:
-            report.instead = "distillation: teach one model the tasks of all, each with its head"
+        folders = [model_folder(m.model, folder, resolve) for m in settings.recipe.models]
+        report.instead = instead_of("outputs", read_models(folders))
         return report
-    report.models = [_facts(seat) for seat in seats]
+    report.models = [_facts(member) for member in members]
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
-    tasks = _tasks(settings, seats, report)
-    _vocabularies(seats, report)
-    report.tensors = sum(len(_entries(seat)) for seat in seats)
-    report.cost = _cost(settings, seats, report.models, tasks)
+    tasks = _tasks(settings, members, report)
+    _vocabularies(members, report)
+    report.tensors = sum(len(_entries(member)) for member in members)
+    report.cost = _cost(settings, members, report.models, tasks)
     return report
 
 
-def _tasks(settings: Settings, seats: Sequence[Seat], report: CheckReport) -> list[Task]:
+def _tasks(settings: Settings, members: Sequence[Member], report: CheckReport) -> list[Task]:
     recipe = settings.recipe
     try:
         tasks = load_tasks(recipe.tasks, recipe.folder, recipe.splits.validation)
         for task in tasks:
-            class_of_labels(task, seats[0].labels)
+            class_of_labels(task, members[0].labels)
     except BadInput as error:
         report.problems.append(error.message)
         return []
@@ -72,14 +78,14 @@ def _tasks(settings: Settings, seats: Sequence[Seat], report: CheckReport) -> li
                 "weights chosen on so few may do no better than equal ones."
             )
     samples = [item for task in tasks for item in task.items]
-    for seat in seats:
-        if seat.kind == "image" and not any(item.image for item in samples):
+    for member in members:
+        if member.kind == "image" and not any(item.image for item in samples):
             report.problems.append(
-                f"'{seat.name}' reads images, but no task names the column of the data set that "
+                f"'{member.name}' reads images, but no task names the column of the data set that "
                 "holds them ('columns: {image: …}')."
             )
-        if seat.kind == "text" and not any(item.text for item in samples):
-            report.problems.append(f"'{seat.name}' reads texts, but no task has any.")
+        if member.kind == "text" and not any(item.text for item in samples):
+            report.problems.append(f"'{member.name}' reads texts, but no task has any.")
     test = recipe.splits.test
     lacking = None if test is None else lacking_split(recipe.tasks, recipe.folder, test)
     if lacking is not None:
@@ -90,13 +96,13 @@ def _tasks(settings: Settings, seats: Sequence[Seat], report: CheckReport) -> li
     return tasks
 
 
-def _vocabularies(seats: Sequence[Seat], report: CheckReport) -> None:
+def _vocabularies(members: Sequence[Member], report: CheckReport) -> None:
     """Say whether members that read texts share a tokenizer."""
     found = {}
-    for seat in seats:
-        vocabulary = read_vocabulary(seat.folder) if seat.kind == "text" else None
+    for member in members:
+        vocabulary = read_vocabulary(member.folder) if member.kind == "text" else None
         if vocabulary is not None:
-            found[seat.name] = vocabulary.tokens
+            found[member.name] = vocabulary.tokens
     first = next(iter(found.values()), None)
     different = [name for name, tokens in found.items() if tokens != first]
     if different:
@@ -106,32 +112,35 @@ def _vocabularies(seats: Sequence[Seat], report: CheckReport) -> None:
         )
 
 
-def _facts(seat: Seat) -> ModelFacts:
-    entries = _entries(seat)
-    vocabulary = read_vocabulary(seat.folder) if seat.kind == "text" else None
-    names = seat.config.get("architectures")
-    layers = seat.config.get("num_hidden_layers")
+def _facts(member: Member) -> ModelFacts:
+    entries = _entries(member)
+    vocabulary = read_vocabulary(member.folder) if member.kind == "text" else None
+    names = member.config.get("architectures")
+    layers = member.config.get("num_hidden_layers")
     return ModelFacts(
-        reference=seat.name,
-        architecture=names[0] if isinstance(names, list) and names else seat.config["model_type"],
+        reference=member.name,
+        architecture=names[0] if isinstance(names, list) and names else member.config["model_type"],
         parameters=sum(e.size for e in entries),
-        bytes=seat.bytes,
+        bytes=member.bytes,
         formats=tuple(sorted({e.kind for e in entries})),
         layers=layers if isinstance(layers, int) else 0,
         vocabulary=len(vocabulary.tokens) if vocabulary else None,
         tied=False,
-        licence=licence_of(seat.folder),
+        licence=licence_of(member.folder),
     )
 
 
-def _entries(seat: Seat) -> list[Any]:
-    return [e for f in sorted(seat.folder.glob("*.safetensors")) for e in read_header(f).values()]
+def _entries(member: Member) -> list[Any]:
+    return [e for f in sorted(member.folder.glob("*.safetensors")) for e in read_header(f).values()]
 
 
 def _cost(
-    settings: Settings, seats: Sequence[Seat], models: Sequence[ModelFacts], tasks: Sequence[Task]
+    settings: Settings,
+    members: Sequence[Member],
+    models: Sequence[ModelFacts],
+    tasks: Sequence[Task],
 ) -> Cost:
-    """Reckon what running every member on the items takes; the whole ensemble is run at the end."""
+    """Reckon what running every member takes; the test split is taken to be as large."""
     items = sum(len(task.items) for task in tasks)
     tokens = sum(
         min(settings.max_length, math.ceil(len(item.text) / 4))
@@ -139,16 +148,27 @@ def _cost(
         for item in task.items
     )
     work = 0.0
-    for model, seat in zip(models, seats, strict=True):
-        width = seat.config.get("hidden_size") or 0
+    for model, member in zip(models, members, strict=True):
+        width = member.config.get("hidden_size") or 0
         table = (model.vocabulary or 0) * (width if isinstance(width, int) else 0)
-        read = tokens if seat.kind == "text" else 200 * items
+        read = tokens if member.kind == "text" else 200 * items
         work += 2 * max(0, model.parameters - table) * read
-    size = sum(seat.bytes for seat in seats)
+    splits = 1 if settings.recipe.splits.test is None else 2
+    size = sum(member.bytes for member in members)
     whole = 4 * sum(model.parameters for model in models)
     return Cost(
         read_bytes=2 * size,
         output_bytes=size,
-        memory_bytes=_RUNTIME + whole + 8 * items * len(seats) * len(seats[0].labels),
-        cpu_seconds=work / _RATE / 2 + size / 5e8 + 5,
+        memory_bytes=_RUNTIME + whole + 8 * items * len(members) * len(members[0].labels),
+        cpu_seconds=splits * work / (_EFFICIENCY * _speed()) + size / 5e8 + _STARTING,
     )
+
+
+def _speed() -> float:
+    """Return multiplications and additions of a large matrix product in a CPU-second, measured."""
+    matrix = np.ones((512, 512), dtype=np.float32)
+    matrix @ matrix
+    started, rounds = time.process_time(), 4
+    for _ in range(rounds):
+        matrix @ matrix
+    return rounds * 2 * 512**3 / max(time.process_time() - started, 1e-6)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choosing an ensemble's weights on labelled items, and how well the choice does on others.
 
-Three rules compete: equal weights; those with the least log loss (convex, so that few items already
-settle it); and those with the best score, found exactly (see `plait.fusion.outputs.line`). Which
-one is taken is decided by cross-validation inside the items it may see, and how good the whole
-procedure is, that decision included, by cross-validation around it: a fold's score is of weights,
-temperatures and rule chosen without the fold.
+Three rules are tried: equal weights; those with the least log loss (convex, so that few items
+already settle it); and those with the best score, found exactly (see
+`plait.fusion.outputs.line_search`). Which one is taken is decided by cross-validation inside the
+items it may see, and how good the whole procedure is, that decision included, by cross-validation
+around it: a fold's score is of weights, temperatures and rule chosen without the fold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from plait.errors import BadInput, Cancelled
 from plait.fusion.outputs import calibration
 from plait.fusion.outputs.items import Floats, Outputs, combined, score
-from plait.fusion.outputs.line import steps
+from plait.fusion.outputs.line_search import steps
 from plait.fusion.outputs.options import Settings
 
 RULES = ("equal", "log_loss", "metric")
@@ -46,7 +46,7 @@ class Fit:
     """[classes, members × classes]"""
     intercepts: Floats | None = None
     tried: dict[str, float] = field(default_factory=dict)
-    """By rule (or penalty, strength), its score by cross-validation, where they competed."""
+    """By rule (or penalty, strength), its score by cross-validation, where several were tried."""
 
     def predict(self, outputs: Outputs) -> Floats:
         """Return the logarithms [n, classes] of the ensemble's probabilities."""
@@ -81,7 +81,7 @@ def _weights(settings: Settings, outputs: Outputs) -> tuple[Floats, str, dict[st
     if settings.weights == "equal":
         return np.full(members, 1 / members), "equal", {}
     if settings.weights == "per_class":
-        penalty, tried = _compete(
+        penalty, tried = _cross_validated(
             outputs,
             {str(p): partial(least_loss, kind=kind, penalty=p) for p in PENALTIES},
             lambda weights, part: -_loss(combined(part, weights, kind), part),
@@ -89,7 +89,7 @@ def _weights(settings: Settings, outputs: Outputs) -> tuple[Floats, str, dict[st
         )
         weights = least_loss(outputs, kind, penalty=float(penalty))
         return weights, f"per class, penalty {penalty}", tried
-    rule, tried = _compete(
+    rule, tried = _cross_validated(
         outputs,
         {rule: partial(_by_rule, rule=rule, kind=kind) for rule in RULES},
         lambda weights, part: score(combined(part, weights, kind).argmax(axis=1), part),
@@ -103,25 +103,25 @@ def _by_rule(outputs: Outputs, rule: str, kind: str) -> Floats:
     if rule == "equal":
         return np.full(outputs.members, 1 / outputs.members)
     smooth = least_loss(outputs, kind)
-    return smooth if rule == "log_loss" else climb(outputs, kind, smooth)
+    return smooth if rule == "log_loss" else coordinate_ascent(outputs, kind, smooth)
 
 
-def _compete(
+def _cross_validated(
     outputs: Outputs,
-    makers: dict[str, Callable[[Outputs], Any]],
-    judge: Callable[[Any, Outputs], float],
+    fitters: dict[str, Callable[[Outputs], Any]],
+    scorer: Callable[[Any, Outputs], float],
     otherwise: str,
 ) -> tuple[str, dict[str, float]]:
-    """Return which maker does best by cross-validation over the folds that there are."""
+    """Return which fit does best by cross-validation over the folds that there are."""
     folds = np.unique(outputs.folds)
     if len(folds) < 2:
         return otherwise, {}
-    found = dict.fromkeys(makers, 0.0)
+    found = dict.fromkeys(fitters, 0.0)
     for fold in folds:
         here = outputs.folds == fold
         seen, held = outputs.rows(~here), outputs.rows(here)
-        for name, maker in makers.items():
-            found[name] += judge(maker(seen), held) * len(held) / len(outputs)
+        for name, fit in fitters.items():
+            found[name] += scorer(fit(seen), held) * len(held) / len(outputs)
     top = max(found.values())
     return next(name for name, value in found.items() if value >= top - _SAME), found
 
@@ -165,7 +165,7 @@ def least_loss(outputs: Outputs, kind: str, penalty: float | None = None) -> Flo
     return found
 
 
-def climb(outputs: Outputs, kind: str, start: Floats) -> Floats:
+def coordinate_ascent(outputs: Outputs, kind: str, start: Floats) -> Floats:
     """Return the weights [members] with the best score that steps along one member each can reach.
 
     Every step looks at all shares of a member at once (the others keep theirs among themselves);
@@ -231,7 +231,7 @@ def fit_stacking(outputs: Outputs) -> Fit:
             "reads; use 'method: ensemble', which lets the others answer."
         )
 
-    chosen, tried = _compete(
+    chosen, tried = _cross_validated(
         outputs,
         {str(s): partial(_regression, strength=s) for s in STRENGTHS},
         lambda found, part: -_loss(_stacked(found[0], found[1], part), part),

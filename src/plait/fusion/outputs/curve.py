@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from plait.charts import Flag, Line, Spot, line_chart, standalone
+from plait.errors import BadInput
 from plait.evaluation import bootstrap, metrics
 from plait.evaluation.measures import Additive
 from plait.fusion.outputs.choosing import line_values
 from plait.fusion.outputs.items import Floats, Outputs, score
+from plait.recipes.fusion import hint
 
 _CELLS = 4_000_000
-PICTURE = "alpha.svg"
+PLOT = "alpha.svg"
 
 
 def curve(
@@ -91,13 +93,25 @@ def _score_of(place: int, scores: Any) -> Any:
     return scores[..., place]
 
 
-def picture(report: Mapping[str, Any]) -> str:
+def plot(report: Mapping[str, Any], parameter: str | None = None) -> str:
     """Draw the curves of an ensemble's search from its report, as a stand-alone SVG file.
 
     Args:
         report: what is under `search` in the report of an ensemble.
+        parameter: draw this curve alone, of one of several models: "share of NAME".
+
+    Raises:
+        BadInput: if there is no such curve.
     """
     curves = report.get("curves") or [report]
+    if parameter is not None:
+        names = [str(one["parameter"]) for one in curves]
+        if parameter not in names:
+            raise BadInput(
+                f"The ensemble has no curve of '{parameter[:60]}'{hint(parameter, names)} It has: "
+                f"{', '.join(names)}."
+            )
+        curves = [curves[names.index(parameter)]]
     lines = [
         Line(
             str(one["parameter"]),
@@ -125,7 +139,9 @@ def picture(report: Mapping[str, Any]) -> str:
                 f"Validation items, each by temperatures chosen without its fold; bands are 95% "
                 f"intervals. Models: {', '.join(report['members'])}."
             ),
-            across=str(curves[0]["parameter"]) if len(curves) == 1 else "share of the model",
+            across=str(curves[0].get("axis", curves[0]["parameter"]))
+            if len(curves) == 1
+            else "share of the model",
             up=f"{told}, %",
             flags=flags,
             show=lambda value: f"{100 * value:.1f}",

@@ -14,7 +14,7 @@ from plait.errors import BadInput
 from plait.evaluation import metrics
 from plait.evaluation.results import class_of_labels
 from plait.evaluation.tasks import Task
-from plait.fusion.search.items import deal
+from plait.fusion.search.folds import fold_tasks
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -118,11 +118,11 @@ def gather(
                 f"Task '{task.name}' has {len(documents)} documents (groups of items) to choose "
                 f"on, too few for {folds} folds; set parameters.folds lower or give it more."
             )
-    for place, (task, deck) in enumerate(zip(tasks, deal(tasks, folds, seed), strict=True)):
+    for place, (task, folded) in enumerate(zip(tasks, fold_tasks(tasks, folds, seed), strict=True)):
         classes = class_of_labels(task, labels)
         fold = {
             item.id: int(number)
-            for group, number in zip(deck.items, deck.folds, strict=True)
+            for group, number in zip(folded.items, folded.folds, strict=True)
             for item in group
         }
         for item in task.items:

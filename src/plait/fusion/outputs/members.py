@@ -24,7 +24,7 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Seat:
+class Member:
     """A member: its folder, its configuration, which head is meant, and where its labels are."""
 
     name: str
@@ -48,52 +48,54 @@ class Seat:
         return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
 
 
-def find_members(settings: Settings, resolve: Resolver | None) -> list[Seat]:
+def find_members(settings: Settings, resolve: Resolver | None) -> list[Member]:
     """Find every member's folder and read its labels; no weights are read.
 
     Raises:
         BadInput: if a model is not found, is no classifier, or its labels are not the others'.
     """
     recipe = settings.recipe
-    seats = []
-    for member in recipe.models:
-        folder = model_folder(member.model, recipe.folder, resolve)
+    members = []
+    for source in recipe.models:
+        folder = model_folder(source.model, recipe.folder, resolve)
         config = read_config(folder)
-        task = _head(folder, member.name, member.extra.get("task"), [t.name for t in recipe.tasks])
-        source = config if task is None else read_head(folder, task)
-        seats.append(Seat(member.name, folder, config, task, _labels(source, folder)))
-    return match_labels(seats)
+        task = _head(folder, source.name, source.extra.get("task"), [t.name for t in recipe.tasks])
+        told = config if task is None else read_head(folder, task)
+        members.append(Member(source.name, folder, config, task, _labels(told, folder)))
+    return match_labels(members)
 
 
-def match_labels(seats: Sequence[Seat]) -> list[Seat]:
+def match_labels(members: Sequence[Member]) -> list[Member]:
     """Give every member its columns, in the order of the first one's labels.
 
     Raises:
         BadInput: if the names of two members' labels, case aside, are not the same.
     """
-    first = seats[0]
+    first = members[0]
     wanted = [label.lower() for label in first.labels]
     found = []
-    for seat in seats:
-        names = [label.lower() for label in seat.labels]
+    for member in members:
+        names = [label.lower() for label in member.labels]
         if len(set(names)) < len(names):
             raise BadInput(
-                f"'{seat.name}' gives two labels one name ({', '.join(seat.labels)}); correct "
+                f"'{member.name}' gives two labels one name ({', '.join(member.labels)}); correct "
                 "'id2label' in its config.json."
             )
         if sorted(names) != sorted(wanted):
             raise BadInput(
                 "The models of an ensemble need the same labels. "
-                f"'{first.name}' has: {_list(first.labels)}. '{seat.name}' has: "
-                f"{_list(seat.labels)}."
+                f"'{first.name}' has: {_list(first.labels)}. '{member.name}' has: "
+                f"{_list(member.labels)}."
             )
         columns = tuple(names.index(label) for label in wanted)
-        found.append(Seat(seat.name, seat.folder, seat.config, seat.task, seat.labels, columns))
+        found.append(
+            Member(member.name, member.folder, member.config, member.task, member.labels, columns)
+        )
     return found
 
 
 def answers(
-    seat: Seat,
+    member: Member,
     tasks: Sequence[Task],
     max_length: int,
     threads: int | None = None,
@@ -106,11 +108,13 @@ def answers(
         Logarithms of probabilities [n, classes] in the ensemble's order of labels, 0 where the
         member has no answer, and where it has one [n].
     """
-    predictor = load_predictor(seat.folder, task=seat.task, threads=threads, max_length=max_length)
+    predictor = load_predictor(
+        member.folder, task=member.task, threads=threads, max_length=max_length
+    )
     samples = [item.sample for task in tasks for item in task.items]
     reads: frozenset[str] = getattr(predictor, "modalities", frozenset({"text"}))
     present = np.array([bool(reads & _modalities(sample)) for sample in samples], dtype=bool)
-    logs = np.zeros((len(samples), len(seat.labels)))
+    logs = np.zeros((len(samples), len(member.labels)))
 
     def count(done: int, total: int) -> None:
         if cancelled is not None and cancelled():
@@ -121,7 +125,7 @@ def answers(
     chosen = [sample for sample, there in zip(samples, present, strict=True) if there]
     if chosen:
         logs[present] = log_probabilities(predictor, chosen, count)
-    return logs[:, list(seat.columns)], present
+    return logs[:, list(member.columns)], present
 
 
 def log_probabilities(
@@ -142,7 +146,7 @@ def log_probabilities(
     return found
 
 
-def check_present(present: Mask, tasks: Sequence[Task], seats: Sequence[Seat]) -> None:
+def check_present(present: Mask, tasks: Sequence[Task], members: Sequence[Member]) -> None:
     """Refuse items that nobody can answer, and members that answer nothing.
 
     Raises:
@@ -157,8 +161,8 @@ def check_present(present: Mask, tasks: Sequence[Task], seats: Sequence[Seat]) -
         )
     for place in np.flatnonzero(~present.any(axis=0)):
         raise BadInput(
-            f"No item has what '{seats[int(place)].name}' reads ({seats[int(place)].kind}); name "
-            "the column of the data set that holds it under 'columns' of the task."
+            f"No item has what '{members[int(place)].name}' reads ({members[int(place)].kind}); "
+            "name the column of the data set that holds it under 'columns' of the task."
         )
 
 

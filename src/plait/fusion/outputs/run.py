@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a recipe of an output ensemble: members asked once, weights chosen, one model written."""
+"""Running a recipe of an output ensemble: members run once, weights chosen, one model written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import numpy as np
 
 from plait.errors import BadInput, PlaitError
 from plait.evaluation import Evaluation, Task, compare, evaluate, load_predictor
+from plait.evaluation.index import write_card as write_results
 from plait.fusion.datasets import lacking_split, load_tasks
 from plait.fusion.outputs.calibration import log_loss
 from plait.fusion.outputs.card import write_card
 from plait.fusion.outputs.choosing import Fit, fitter, out_of_fold, shares
-from plait.fusion.outputs.curve import PICTURE, curve, picture
+from plait.fusion.outputs.curve import PLOT, curve, plot
 from plait.fusion.outputs.items import Floats, Outputs, combined, gather
 from plait.fusion.outputs.members import (
-    Seat,
+    Member,
     answers,
     check_present,
     find_members,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from plait.evaluation.tasks import Sample
     from plait.fusion.levels import Work
 
-PROOF = 16
+VERIFIED_ITEMS = 16
 """Items on which the written folder is run again, and must answer as it did in memory."""
 TOLERANCE = 1e-4
 
@@ -53,20 +54,21 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     settings = parse(data, folder)
     recipe = settings.recipe
     check_out(out, work.overwrite)
-    seats = find_members(settings, work.resolve)
+    members = find_members(settings, work.resolve)
     with new_folder(out, overwrite=work.overwrite) as place:
         tasks = _tasks(settings, recipe.splits.validation)
-        outputs = _ask(settings, seats, tasks, work)
-        fit, search, results = choose(settings, seats, tasks, outputs, work)
-        test = _test(settings, seats, fit, work)
-        if test:
-            results |= test
-        save(place, seats, fit, settings.max_length)
-        _prove(place, tasks, fit, outputs, work)
+        outputs = _run_members(settings, members, tasks, work)
+        fit, search, results = choose(settings, members, tasks, outputs, work)
+        test, scores = _test(settings, members, fit, work)
+        results |= test
+        save(place, members, fit, settings.max_length)
+        _verify_written(place, tasks, fit, outputs, work)
         if search.get("points") or search.get("curves"):
-            (place / PICTURE).write_text(picture(search), "utf-8")
-        write_card(place, settings, seats, fit, search, results)
-        inputs = {seat.name: hash_folder(seat.folder) for seat in seats}
+            (place / PLOT).write_text(plot(search), "utf-8")
+        write_card(place, settings, members, fit, search, results)
+        if scores is not None:
+            write_results(place, scores, recipe.tasks, name="Output ensemble")
+        inputs = {member.name: hash_folder(member.folder) for member in members}
         hashes = hash_folder(place)
         report = {"search": search, "results": results}
         write_report(
@@ -94,7 +96,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
 
 def choose(
     settings: Settings,
-    seats: Sequence[Seat],
+    members: Sequence[Member],
     tasks: Sequence[Task],
     outputs: Outputs,
     work: Work,
@@ -107,23 +109,23 @@ def choose(
     fit = fitter(settings)
     fits, logs, ready = out_of_fold(outputs, fit, work.cancelled, _stage(work, "choosing weights"))
     chosen = fit(outputs)
-    equal = np.full(len(seats), 1 / len(seats))
+    equal = np.full(len(members), 1 / len(members))
     kind = "probabilities" if settings.combine == "stacking" else settings.combine
-    labels, split = seats[0].labels, settings.recipe.splits.validation
+    labels, split = members[0].labels, settings.recipe.splits.validation
 
     def scored(values: Floats) -> Evaluation:
-        return evaluate(Given(labels, values), tasks, split)
+        return evaluate(FixedAnswers(labels, values), tasks, split)
 
     ensemble = scored(logs)
     default = scored(combined(ready, equal, kind))
     alone = {
-        seat.name: scored(np.where(there[:, None], rows, -np.log(len(labels))))
-        for seat, rows, there in zip(seats, outputs.logs, outputs.present.T, strict=True)
+        member.name: scored(np.where(there[:, None], rows, -np.log(len(labels))))
+        for member, rows, there in zip(members, outputs.logs, outputs.present.T, strict=True)
     }
     best = max(alone, key=lambda name: alone[name].average)
     search: dict[str, Any] = {
-        "parameter": "alpha" if len(seats) == 2 else "weights",
-        "members": [seat.name for seat in seats],
+        "parameter": "alpha" if len(members) == 2 else "weights",
+        "members": [member.name for member in members],
         "combine": chosen.kind,
         "split": split,
         "metrics": sorted(set(outputs.metrics)),
@@ -131,7 +133,7 @@ def choose(
         "documents": int(outputs.groups.max() + 1),
         "rule": chosen.rule,
         "rules": chosen.tried,
-        "temperatures": _temperatures(seats, outputs, chosen),
+        "temperatures": _temperatures(members, outputs, chosen),
         "out_of_fold": {
             "score": ensemble.average,
             "interval": list(ensemble.average_interval),
@@ -148,7 +150,7 @@ def choose(
         search |= {"weights": chosen.weights.tolist()}
         search |= {"chosen": chosen.weights.tolist(), "default": equal.tolist()}
         if chosen.weights.ndim == 1:
-            search |= _curves(settings, seats, ready, chosen.weights)
+            search |= _curves(settings, members, ready, chosen.weights)
     results = {
         "validation": {
             "out_of_fold": ensemble.to_json(items=False),
@@ -159,28 +161,28 @@ def choose(
 
 
 def _curves(
-    settings: Settings, seats: Sequence[Seat], ready: Outputs, weights: Floats
+    settings: Settings, members: Sequence[Member], ready: Outputs, weights: Floats
 ) -> dict[str, Any]:
-    if len(seats) == 2:
-        name = f"alpha (share of {seats[0].name})"
+    if len(members) == 2:
+        name = f"alpha (share of {members[0].name})"
         found = curve(ready, settings.combine, weights, 0, settings.grid, name)
         return found | {"parameter": "alpha", "axis": name}
     return {
         "curves": [
-            curve(ready, settings.combine, weights, i, settings.grid, f"share of {seat.name}")
-            for i, seat in enumerate(seats)
+            curve(ready, settings.combine, weights, i, settings.grid, f"share of {member.name}")
+            for i, member in enumerate(members)
         ]
     }
 
 
-def _temperatures(seats: Sequence[Seat], outputs: Outputs, fit: Fit) -> dict[str, Any]:
+def _temperatures(members: Sequence[Member], outputs: Outputs, fit: Fit) -> dict[str, Any]:
     """Return each member's temperature, and its log loss on the items before and after."""
     after = outputs.calibrated(fit.temperatures)
     found = {}
-    for place, seat in enumerate(seats):
+    for place, member in enumerate(members):
         here = outputs.present[:, place]
         labels = outputs.labels[here]
-        found[seat.name] = {
+        found[member.name] = {
             "temperature": float(fit.temperatures[place]),
             "log_loss": log_loss(outputs.logs[place][here], labels),
             "calibrated": log_loss(after.logs[place][here], labels),
@@ -200,28 +202,32 @@ def _tasks(settings: Settings, split: str) -> list[Task]:
     return [replace(task, metric=settings.metric) for task in tasks]
 
 
-def _ask(settings: Settings, seats: Sequence[Seat], tasks: Sequence[Task], work: Work) -> Outputs:
+def _run_members(
+    settings: Settings, members: Sequence[Member], tasks: Sequence[Task], work: Work
+) -> Outputs:
     """Run every member on the tasks' items, one after the other."""
-    logs, present = _answers(settings, seats, tasks, work)
+    logs, present = _answers(settings, members, tasks, work)
     recipe = settings.recipe
-    return gather(logs, present, tasks, seats[0].labels, settings.folds, recipe.seed)
+    return gather(logs, present, tasks, members[0].labels, settings.folds, recipe.seed)
 
 
 def _answers(
-    settings: Settings, seats: Sequence[Seat], tasks: Sequence[Task], work: Work
+    settings: Settings, members: Sequence[Member], tasks: Sequence[Task], work: Work
 ) -> tuple[list[Floats], Any]:
     logs, there = [], []
-    for seat in seats:
-        step = _stage(work, f"running {seat.name}")
-        found = answers(seat, tasks, settings.max_length, work.threads, step, work.cancelled)
+    for member in members:
+        step = _stage(work, f"running {member.name}")
+        found = answers(member, tasks, settings.max_length, work.threads, step, work.cancelled)
         logs.append(found[0])
         there.append(found[1])
     present = np.stack(there, axis=1)
-    check_present(present, tasks, seats)
+    check_present(present, tasks, members)
     return logs, present
 
 
-def _test(settings: Settings, seats: Sequence[Seat], fit: Fit, work: Work) -> dict[str, Any]:
+def _test(
+    settings: Settings, members: Sequence[Member], fit: Fit, work: Work
+) -> tuple[dict[str, Any], Evaluation | None]:
     """Score members and ensemble on the test items, where every task has some.
 
     Everything is chosen by now.
@@ -229,23 +235,25 @@ def _test(settings: Settings, seats: Sequence[Seat], fit: Fit, work: Work) -> di
     recipe = settings.recipe
     split = recipe.splits.test
     if split is None or lacking_split(recipe.tasks, recipe.folder, split) is not None:
-        return {}
+        return {}, None
     tasks = _tasks(settings, split)
-    logs, present = _answers(settings, seats, tasks, work)
-    outputs = gather(logs, present, tasks, seats[0].labels, 1, recipe.seed)
-    labels = seats[0].labels
+    logs, present = _answers(settings, members, tasks, work)
+    outputs = gather(logs, present, tasks, members[0].labels, 1, recipe.seed)
+    labels = members[0].labels
     kind = "probabilities" if settings.combine == "stacking" else settings.combine
-    equal = np.full(len(seats), 1 / len(seats))
+    equal = np.full(len(members), 1 / len(members))
     values = {
-        seat.name: np.where(there[:, None], rows, -np.log(len(labels)))
-        for seat, rows, there in zip(seats, outputs.logs, outputs.present.T, strict=True)
+        member.name: np.where(there[:, None], rows, -np.log(len(labels)))
+        for member, rows, there in zip(members, outputs.logs, outputs.present.T, strict=True)
     }
-    found = {name: evaluate(Given(labels, rows), tasks, split) for name, rows in values.items()}
+    found = {
+        name: evaluate(FixedAnswers(labels, rows), tasks, split) for name, rows in values.items()
+    }
     ready = outputs.calibrated(fit.temperatures)
-    ensemble = evaluate(Given(labels, fit.predict(outputs)), tasks, split)
-    default = evaluate(Given(labels, combined(ready, equal, kind)), tasks, split)
+    ensemble = evaluate(FixedAnswers(labels, fit.predict(outputs)), tasks, split)
+    default = evaluate(FixedAnswers(labels, combined(ready, equal, kind)), tasks, split)
     best = max(found, key=lambda name: found[name].average)
-    return {
+    report = {
         "test": ensemble.to_json(items=False)
         | {
             "members": {name: one.to_json(items=False) for name, one in found.items()},
@@ -254,9 +262,10 @@ def _test(settings: Settings, seats: Sequence[Seat], fit: Fit, work: Work) -> di
             "gain_over_best_member": _gain(best, ensemble, found[best]),
         }
     }
+    return report, ensemble
 
 
-class Given:
+class FixedAnswers:
     """Answers that are there already, as a predictor."""
 
     def __init__(self, labels: tuple[str, ...], logs: Floats) -> None:
@@ -269,14 +278,16 @@ class Given:
         return np.exp(self._logs).astype(np.float32)
 
 
-def _prove(place: Path, tasks: Sequence[Task], fit: Fit, outputs: Outputs, work: Work) -> None:
+def _verify_written(
+    place: Path, tasks: Sequence[Task], fit: Fit, outputs: Outputs, work: Work
+) -> None:
     """Refuse to hand out a folder that does not answer as the members did.
 
     Raises:
         PlaitError: if it does not.
     """
     samples = [item.sample for task in tasks for item in task.items]
-    chosen = np.unique(np.linspace(0, len(samples) - 1, PROOF).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(samples) - 1, VERIFIED_ITEMS).round().astype(int))
     mask = np.zeros(len(samples), dtype=bool)
     mask[chosen] = True
     predictor = load_predictor(place, threads=work.threads)

@@ -13,7 +13,7 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.fusion.outputs.choosing import Fit
-from plait.fusion.outputs.members import Seat
+from plait.fusion.outputs.members import Member
 from plait.fusion.places import hash_folder
 from plait.fusion.weights.safetensors import Entry, layout, read_header
 from plait.modeling import ARCHITECTURES, FOLDER, register
@@ -49,7 +49,7 @@ class Group:
     digest: str
 
 
-def save(folder: Path, seats: Sequence[Seat], fit: Fit, max_length: int) -> None:
+def save(folder: Path, members: Sequence[Member], fit: Fit, max_length: int) -> None:
     """Write config.json, model.safetensors, what reads inputs, and the code for others.
 
     Members are opened one after the other; weights that are stored under the names that the model
@@ -62,52 +62,52 @@ def save(folder: Path, seats: Sequence[Seat], fit: Fit, max_length: int) -> None
     groups: list[Group] = []
     numbers = []
     entries: dict[str, Entry | Any] = {}
-    for place, seat in enumerate(seats):
-        model, part = _open(seat)
-        group = _group(seat, model, part, max_length, folder)
+    for place, member in enumerate(members):
+        model, part = _open(member)
+        group = _group(member, model, part, max_length, folder)
         known = [g.digest for g in groups]
         if group.digest not in known:
             groups.append(group)
         numbers.append([g.digest for g in groups].index(group.digest))
-        for name, source in _sources(seat, model).items():
+        for name, source in _sources(member, model).items():
             entries[f"member_{place}.{name}"] = source
         del model
     if fit.coefficients is not None and fit.intercepts is not None:
         entries["stacker.weight"] = _tensor(fit.coefficients)
         entries["stacker.bias"] = _tensor(fit.intercepts)
-    config = _config(seats, numbers, groups, fit)
+    config = _config(members, numbers, groups, fit)
     _write_parts(folder, config["groups"], groups, config["auto_map"]["AutoProcessor"])
     (folder / "config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8"
     )
     _write_weights(folder / WEIGHTS, entries)
-    _write_code(folder, seats, config)
+    _write_code(folder, members, config)
 
 
-def _open(seat: Seat) -> tuple[Any, Any]:
-    if seat.kind == "text":
-        return load_classifier(seat.folder, task=seat.task)
-    if seat.kind == "image":
-        return load_image_classifier(seat.folder)
-    return load_own(seat.folder)
+def _open(member: Member) -> tuple[Any, Any]:
+    if member.kind == "text":
+        return load_classifier(member.folder, task=member.task)
+    if member.kind == "image":
+        return load_image_classifier(member.folder)
+    return load_own(member.folder)
 
 
-def _group(seat: Seat, model: Any, part: Any, max_length: int, folder: Path) -> Group:
+def _group(member: Member, model: Any, part: Any, max_length: int, folder: Path) -> Group:
     """Return what a member reads with; its digest is the same for members that read alike."""
-    if seat.kind == "text":
+    if member.kind == "text":
         longest = min(max_length, getattr(model.config, "max_position_embeddings", max_length))
         if part.pad_token is None:  # what our own padding fills with is masked, whatever it is
             part.pad_token = part.eos_token or part.convert_ids_to_tokens(0)
         part.model_max_length = longest
         return Group("tokenizer", part, ("text",), longest, _tokenizer_digest(part, longest))
-    if seat.kind == "image":
+    if member.kind == "image":
         values = json.dumps(part.to_dict(), sort_keys=True, default=str)
         return Group("image", part, ("image",), 0, _digest("image", values))
     trial = folder / ".part"
     part.save_pretrained(trial)
-    digest = _digest(seat.kind, json.dumps(hash_folder(trial), sort_keys=True))
+    digest = _digest(member.kind, json.dumps(hash_folder(trial), sort_keys=True))
     shutil.rmtree(trial)
-    return Group(seat.kind, part, tuple(model.config.modalities), 0, digest)
+    return Group(member.kind, part, tuple(model.config.modalities), 0, digest)
 
 
 def _tokenizer_digest(tokenizer: Any, longest: int) -> str:
@@ -123,14 +123,14 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _sources(seat: Seat, model: Any) -> dict[str, Entry | Any]:
+def _sources(member: Member, model: Any) -> dict[str, Entry | Any]:
     """Return where each weight of a member is: in a file, or a tensor if it is not there so."""
     wanted = model.state_dict()
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     stored: dict[str, Entry] = {}
-    for file in sorted(seat.folder.glob("*.safetensors")):
+    for file in sorted(member.folder.glob("*.safetensors")):
         stored.update(read_header(file))
-    same = seat.task is None and set(stored) <= set(wanted)
+    same = member.task is None and set(stored) <= set(wanted)
     same = same and set(wanted) - set(stored) <= tied
     if same and all(stored[n].shape == tuple(wanted[n].shape) for n in stored):
         return dict(stored)
@@ -138,11 +138,11 @@ def _sources(seat: Seat, model: Any) -> dict[str, Entry | Any]:
 
 
 def _config(
-    seats: Sequence[Seat], numbers: Sequence[int], groups: Sequence[Group], fit: Fit
+    members: Sequence[Member], numbers: Sequence[int], groups: Sequence[Group], fit: Fit
 ) -> dict[str, Any]:
-    labels = seats[0].labels
+    labels = members[0].labels
     pictures = all(g.modalities == ("image",) for g in groups)
-    module = "ensemble" if _plain(seats) else BRIDGE.removesuffix(".py")
+    module = "ensemble" if _plain(members) else BRIDGE.removesuffix(".py")
     code = {
         "AutoConfig": f"{module}.PlaitEnsembleConfig",
         "AutoModelForSequenceClassification": f"{module}.{_CLASS}",
@@ -165,20 +165,20 @@ def _config(
         "groups": _places(groups),
         "members": [
             {
-                "name": seat.name,
+                "name": member.name,
                 "group": number,
-                "columns": list(seat.columns),
-                "config": _member_config(seat),
+                "columns": list(member.columns),
+                "config": _member_config(member),
             }
-            for seat, number in zip(seats, numbers, strict=True)
+            for member, number in zip(members, numbers, strict=True)
         ],
     }
 
 
-def _member_config(seat: Seat) -> dict[str, Any]:
-    found = {k: v for k, v in seat.config.items() if k not in _WITHOUT}
-    if seat.task is not None:  # the top is the encoder's, the labels are the head's
-        labels = dict(enumerate(seat.labels))
+def _member_config(member: Member) -> dict[str, Any]:
+    found = {k: v for k, v in member.config.items() if k not in _WITHOUT}
+    if member.task is not None:  # the top is the encoder's, the labels are the head's
+        labels = dict(enumerate(member.labels))
         found["id2label"] = {str(i): label for i, label in labels.items()}
         found["label2id"] = {label: i for i, label in labels.items()}
     return found
@@ -271,10 +271,10 @@ def _write_weights(path: Path, entries: Mapping[str, Entry | Any]) -> None:
                 out.write(memoryview(flat.numpy()))
 
 
-def _plain(seats: Sequence[Seat]) -> bool:
+def _plain(members: Sequence[Member]) -> bool:
     """Whether transformers has all the members' classes."""
-    return all(seat.config["model_type"] not in _others() for seat in seats) and not any(
-        kind in _others() for seat in seats for kind in _inner_types(seat.config)
+    return all(member.config["model_type"] not in _others() for member in members) and not any(
+        kind in _others() for member in members for kind in _inner_types(member.config)
     )
 
 
@@ -291,10 +291,10 @@ def _inner_types(config: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _write_code(folder: Path, seats: Sequence[Seat], config: Mapping[str, Any]) -> None:
+def _write_code(folder: Path, members: Sequence[Member], config: Mapping[str, Any]) -> None:
     """Copy the modules that load the folder without Plait."""
-    kinds = {str(s.config["model_type"]) for s in seats}
-    kinds |= {kind for s in seats for kind in _inner_types(s.config)}
+    kinds = {str(s.config["model_type"]) for s in members}
+    kinds |= {kind for s in members for kind in _inner_types(s.config)}
     files = list(ARCHITECTURES["plait_ensemble"].files())
     lines = []
     for kind in sorted(kinds & _others()):

@@ -67,7 +67,7 @@ def measure_path(
     """
     from plait.evaluation.results import score_items
     from plait.fusion.datasets import load_tasks
-    from plait.fusion.search.running import Running
+    from plait.fusion.search.candidate_model import CandidateModel
 
     if not tasks:
         raise BadInput("Name at least one task to measure along the line.")
@@ -81,7 +81,9 @@ def measure_path(
         if cancelled is not None and cancelled():
             raise Cancelled("The measuring was cancelled.")
 
-    with Running(_between(first, second, 0.0), resolve, threads=threads, cancelled=cancelled) as m:
+    with CandidateModel(
+        _between(first, second, 0.0), resolve, threads=threads, cancelled=cancelled
+    ) as m:
         for done, t in enumerate(places):
             tick()
             if progress is not None:

@@ -4,23 +4,23 @@
 from __future__ import annotations
 
 from plait.fusion.search.candidates import Candidate, recipe_of
-from plait.fusion.search.run import PICTURE, Found, check, explore, prepare, run, search
+from plait.fusion.search.defaults import default_grid, default_values, fits
+from plait.fusion.search.run import PLOT, SearchResult, check, explore, prepare, run, search
 from plait.fusion.search.space import Space, build_space
-from plait.fusion.search.usual import fits, tried, usual
 
 __all__ = [
-    "PICTURE",
+    "PLOT",
     "Candidate",
-    "Found",
+    "SearchResult",
     "Space",
     "build_space",
     "check",
+    "default_grid",
+    "default_values",
     "explore",
     "fits",
     "prepare",
     "recipe_of",
     "run",
     "search",
-    "tried",
-    "usual",
 ]

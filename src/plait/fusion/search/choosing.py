@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plait.fusion.search.items import Deck, Floats, Mask, direction, score, task_score
-from plait.fusion.search.race import Race, Trial
+from plait.fusion.search.folds import Floats, FoldedTask, Mask, direction, score, task_score
+from plait.fusion.search.successive_halving import SuccessiveHalving, Trial
 
 if TYPE_CHECKING:
     from plait.evaluation.bootstrap import Sample
@@ -66,28 +66,30 @@ class Choice:
     """By task, the score outside the folds and the default's."""
 
 
-def choose(race: Race, default: Trial, standard_errors: float, seed: int = 0) -> Choice:
+def choose(
+    halving: SuccessiveHalving, default: Trial, standard_errors: float, seed: int = 0
+) -> Choice:
     """Choose in every fold and then on all items."""
     folds = []
-    for fold in range(race.folds):
-        chosen = best_of(race, fold)
-        held = race.held_out(fold)
+    for fold in range(halving.folds):
+        chosen = best_of(halving, fold)
+        held = halving.held_out(fold)
         folds.append(
             FoldChoice(chosen, score(chosen.outcomes, held), score(default.outcomes, held))
         )
     tables = [
-        out_of_fold(deck, place, [one.chosen for one in folds])
-        for place, deck in enumerate(race.decks)
+        out_of_fold(folded, place, [one.chosen for one in folds])
+        for place, folded in enumerate(halving.folded_tasks)
     ]
-    defaults = [default.outcomes.table(place) for place in range(len(race.decks))]
-    gain = gain_between(race.decks, tables, defaults, standard_errors, seed)
-    best = best_of(race, race.everything)
-    everything = race.masks(race.everything)
-    best_gain = gain_of(best, default, race.decks, everything, standard_errors, seed)
+    defaults = [default.outcomes.table(place) for place in range(len(halving.folded_tasks))]
+    gain = gain_between(halving.folded_tasks, tables, defaults, standard_errors, seed)
+    best = best_of(halving, halving.all_items)
+    everything = halving.masks(halving.all_items)
+    best_gain = gain_of(best, default, halving.folded_tasks, everything, standard_errors, seed)
     chosen = best if gain.clear else default
-    own = _scores(race.decks, tables)
+    own = _scores(halving.folded_tasks, tables)
     base = [task_score(default.outcomes, i, mask) for i, mask in enumerate(everything)]
-    names = [deck.task.name for deck in race.decks]
+    names = [folded.task.name for folded in halving.folded_tasks]
     return Choice(
         chosen,
         best,
@@ -101,15 +103,15 @@ def choose(race: Race, default: Trial, standard_errors: float, seed: int = 0) ->
     )
 
 
-def best_of(race: Race, view: int) -> Trial:
+def best_of(halving: SuccessiveHalving, view: int) -> Trial:
     """Return what scores best in a view; of equals the first, and the default before all others."""
-    return max(race.finalists(view), key=lambda trial: trial.scores[view][-1])
+    return max(halving.fully_measured(view), key=lambda trial: trial.scores[view][-1])
 
 
 def gain_of(
     one: Trial,
     other: Trial,
-    decks: Sequence[Deck],
+    folded_tasks: Sequence[FoldedTask],
     masks: Sequence[Mask],
     standard_errors: float,
     seed: int,
@@ -117,7 +119,7 @@ def gain_of(
     """Return how much better one trial is than another on some groups."""
     mine = [one.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
     theirs = [other.outcomes.table(i)[mask] for i, mask in enumerate(masks)]
-    return gain_between(decks, mine, theirs, standard_errors, seed)
+    return gain_between(folded_tasks, mine, theirs, standard_errors, seed)
 
 
 def interval_of(trial: Trial, seed: int = 0) -> tuple[float, float]:
@@ -125,16 +127,18 @@ def interval_of(trial: Trial, seed: int = 0) -> tuple[float, float]:
     from plait.evaluation import bootstrap
     from plait.evaluation.metrics import metric
 
-    decks = trial.outcomes.decks
-    tables = [trial.outcomes.table(i)[:, None] for i in range(len(decks))]
-    kind = metric(decks[0].task.metric)
+    folded_tasks = trial.outcomes.folded_tasks
+    tables = [trial.outcomes.table(i)[:, None] for i in range(len(folded_tasks))]
+    kind = metric(folded_tasks[0].task.metric)
     return bootstrap.interval(
-        samples_of(decks, tables, seed), lambda scores: scores[..., 0], bounds=(kind.low, kind.high)
+        samples_of(folded_tasks, tables, seed),
+        lambda scores: scores[..., 0],
+        bounds=(kind.low, kind.high),
     )
 
 
 def gain_between(
-    decks: Sequence[Deck],
+    folded_tasks: Sequence[FoldedTask],
     mine: Sequence[Floats],
     theirs: Sequence[Floats],
     standard_errors: float,
@@ -147,14 +151,18 @@ def gain_between(
         return Gain(0.0, 0.0, 0.0, False)
     tables = [np.stack([a, b], axis=1) for a, b in zip(mine, theirs, strict=True)]
     better = (
-        bootstrap.as_difference(0, 1) if direction(decks) > 0 else bootstrap.as_difference(1, 0)
+        bootstrap.as_difference(0, 1)
+        if direction(folded_tasks) > 0
+        else bootstrap.as_difference(1, 0)
     )
-    found = bootstrap.deviations(samples_of(decks, tables, seed), better)
+    found = bootstrap.deviations(samples_of(folded_tasks, tables, seed), better)
     confidence = NormalDist().cdf(standard_errors)
     return Gain(found.effect, found.lower(0.975), found.upper(0.975), found.lower(confidence) > 0)
 
 
-def samples_of(decks: Sequence[Deck], tables: Sequence[Floats], seed: int) -> list[Sample]:
+def samples_of(
+    folded_tasks: Sequence[FoldedTask], tables: Sequence[Floats], seed: int
+) -> list[Sample]:
     """Draw the groups of every task again and again; tables are [groups, models, ...]."""
     from plait.evaluation import bootstrap
     from plait.evaluation.measures import Additive
@@ -162,27 +170,27 @@ def samples_of(decks: Sequence[Deck], tables: Sequence[Floats], seed: int) -> li
     from plait.evaluation.types import task_type
 
     found = []
-    for deck, table in zip(decks, tables, strict=True):
-        task = deck.task
+    for folded, table in zip(folded_tasks, tables, strict=True):
+        task = folded.task
         resolution = task_type(task.type).resolution(len(task.items), table, task.metric)
         measure = Additive(table, metric(task.metric), resolution)
         found.append(bootstrap.resample(measure, resamples=RESAMPLES, seed=seed, key=task.name))
     return found
 
 
-def out_of_fold(deck: Deck, place: int, chosen: Sequence[Trial]) -> Floats:
+def out_of_fold(folded: FoldedTask, place: int, chosen: Sequence[Trial]) -> Floats:
     """Return the counts of each group as the choice made without its fold has them."""
     made = chosen[0].outcomes.table(place).copy()
     for fold, trial in enumerate(chosen):
-        inside = deck.folds == fold
+        inside = folded.folds == fold
         made[inside] = trial.outcomes.table(place)[inside]
     return made
 
 
-def _scores(decks: Sequence[Deck], tables: Sequence[Floats]) -> list[float]:
+def _scores(folded_tasks: Sequence[FoldedTask], tables: Sequence[Floats]) -> list[float]:
     from plait.evaluation.metrics import metric
 
     return [
-        float(metric(deck.task.metric)(table.sum(axis=0)))
-        for deck, table in zip(decks, tables, strict=True)
+        float(metric(folded.task.metric)(table.sum(axis=0)))
+        for folded, table in zip(folded_tasks, tables, strict=True)
     ]

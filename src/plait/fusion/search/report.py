@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.fusion.search.choosing import Choice, Gain, interval_of
-from plait.fusion.search.items import Deck, Mask, score
-from plait.fusion.search.race import Race, Trial
+from plait.fusion.search.folds import FoldedTask, Mask, score
 from plait.fusion.search.space import Space
+from plait.fusion.search.successive_halving import SuccessiveHalving, Trial
 from plait.recipes.fusion import FusionRecipe, dump_recipe
 from plait.recipes.search import Range, dump_search
 
@@ -17,17 +17,17 @@ DIGITS = 6
 
 
 def describe(
-    space: Space, race: Race, choice: Choice, split: str, recipe: FusionRecipe
+    space: Space, halving: SuccessiveHalving, choice: Choice, split: str, recipe: FusionRecipe
 ) -> dict[str, Any]:
     """Return all that was measured, what was chosen and why, and the honest gain."""
-    trials = list(race.trials.values())
-    points = [_point(space, race, trial) for trial in trials]
+    trials = list(halving.trials.values())
+    points = [_point(space, halving, trial) for trial in trials]
     chosen, default = trials.index(choice.chosen), trials.index(choice.default)
     best = trials.index(choice.best)
     return {
         "split": split,
-        "metric": ", ".join(sorted({deck.task.metric for deck in race.decks})),
-        "tasks": [_task(deck, choice) for deck in race.decks],
+        "metric": ", ".join(sorted({folded.task.metric for folded in halving.folded_tasks})),
+        "tasks": [_task(folded, choice) for folded in halving.folded_tasks],
         "asked": dump_search(space.spec),
         "points": points,
         "curves": _curves(space, points, chosen, default, choice),
@@ -51,8 +51,8 @@ def describe(
         "reason": reason(space, choice),
         "work": {
             "candidates": len(trials),
-            "items": race.items,
-            "of": len(trials) * sum(len(deck.task.items) for deck in race.decks),
+            "items": halving.items,
+            "of": len(trials) * sum(len(folded.task.items) for folded in halving.folded_tasks),
         },
         "recipe": dump_recipe(recipe),
     }
@@ -83,30 +83,32 @@ def points_of(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _point(space: Space, race: Race, trial: Trial) -> dict[str, Any]:
-    view = race.everything
+def _point(space: Space, halving: SuccessiveHalving, trial: Trial) -> dict[str, Any]:
+    view = halving.all_items
     measured = [0 if table is None else len(table) for table in trial.outcomes.tables]
     items = sum(
         len(group)
-        for deck, count in zip(race.decks, measured, strict=True)
-        for group in deck.items[:count]
+        for folded, count in zip(halving.folded_tasks, measured, strict=True)
+        for group in folded.items[:count]
     )
-    whole = all(count == len(deck) for count, deck in zip(measured, race.decks, strict=True))
+    whole = all(
+        count == len(folded) for count, folded in zip(measured, halving.folded_tasks, strict=True)
+    )
     low, high = interval_of(trial) if whole else (None, None)
     return {
         "method": trial.candidate.method,
         "parameters": space.describe(trial.candidate),
-        "score": _round(score(trial.outcomes, race.masks(view), measured)),
+        "score": _round(score(trial.outcomes, halving.masks(view), measured)),
         "low": None if low is None else _round(low),
         "high": None if high is None else _round(high),
-        "folds": _fold_scores(race, trial) if whole else [],
+        "folds": _fold_scores(halving, trial) if whole else [],
         "items": items,
         "whole": whole,
     }
 
 
-def _fold_scores(race: Race, trial: Trial) -> list[float]:
-    held: list[Sequence[Mask]] = [race.held_out(fold) for fold in range(race.folds)]
+def _fold_scores(halving: SuccessiveHalving, trial: Trial) -> list[float]:
+    held: list[Sequence[Mask]] = [halving.held_out(fold) for fold in range(halving.folds)]
     return [_round(score(trial.outcomes, masks)) for masks in held]
 
 
@@ -152,13 +154,13 @@ def _value(point: Mapping[str, Any], method: str, key: str) -> Any:
     return point["parameters"].get(key) if point["method"] == method else None
 
 
-def _task(deck: Deck, choice: Choice) -> dict[str, Any]:
-    own, default = choice.tasks[deck.task.name]
+def _task(folded: FoldedTask, choice: Choice) -> dict[str, Any]:
+    own, default = choice.tasks[folded.task.name]
     return {
-        "name": deck.task.name,
-        "metric": deck.task.metric,
-        "items": len(deck.task.items),
-        "groups": len(deck),
+        "name": folded.task.name,
+        "metric": folded.task.metric,
+        "items": len(folded.task.items),
+        "groups": len(folded),
         "score": _round(own),
         "default": _round(default),
     }

@@ -12,30 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import BadInput, Cancelled
 from plait.fusion import weights
-from plait.fusion.places import check_out, new_folder, write_report
+from plait.fusion.places import check_out, new_folder, scratch_folder, write_report
 from plait.fusion.results import REPORT, FusionResult, Progress
 from plait.fusion.search.candidates import Candidate
+from plait.fusion.search.card import write_card
 from plait.fusion.search.choosing import Choice, choose
-from plait.fusion.search.closed import closed_form
-from plait.fusion.search.items import Measure, deal, rungs
-from plait.fusion.search.race import Race
+from plait.fusion.search.closed_form import closed_form
+from plait.fusion.search.folds import Measure, fold_tasks, rungs
+from plait.fusion.search.journal import Journal, journal_path, search_key
 from plait.fusion.search.report import describe
-from plait.fusion.search.sampling import STARTED, Learner, start
+from plait.fusion.search.sampling import INITIAL_SHARE, ViewSampler, initial_candidates
 from plait.fusion.search.space import Space, build_space
+from plait.fusion.search.successive_halving import SuccessiveHalving
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.fusion import FusionRecipe
 
 if TYPE_CHECKING:
     from plait.evaluation import Task
 
-PICTURE = "plait_search.svg"
+PLOT = "plait_search.svg"
 """The picture of a search's curve in the fused model's folder."""
 
 Load = Callable[[Candidate], Measure]
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search chose: the recipe to fuse, which can be run by itself, and the report."""
 
     recipe: FusionRecipe
@@ -51,7 +53,9 @@ def search(
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Found:
+    journal: Journal | None = None,
+    scratch: Path | None = None,
+) -> SearchResult:
     """Choose a recipe's coefficients by cross-validation on its tasks' validation items.
 
     Only the validation split is read. The same recipe, models and data give the same choice.
@@ -63,6 +67,8 @@ def search(
         threads: how many threads to use.
         progress: called with the candidates done and in all.
         cancelled: asked often; the work stops when it returns true.
+        journal: keeps what is measured, and has what an earlier run measured.
+        scratch: an existing folder for what is on disk meanwhile (default: the system's).
 
     Raises:
         BadInput: naming what is wrong with the search, a model or the data.
@@ -70,7 +76,7 @@ def search(
         MissingExtra: if a package that it needs is not installed.
     """
     from plait.fusion.datasets import load_tasks
-    from plait.fusion.search.running import Running
+    from plait.fusion.search.candidate_model import CandidateModel
 
     space = prepare(recipe)
     loaded = load_tasks(recipe.tasks, folder, recipe.splits.validation)
@@ -86,25 +92,40 @@ def search(
         if cancelled is not None and cancelled():
             raise Cancelled("The search was cancelled; nothing of it was kept.")
 
-    with Running(started, resolve, threads=threads, cancelled=cancelled) as running:
+    with CandidateModel(
+        started, resolve, threads=threads, cancelled=cancelled, scratch=scratch
+    ) as model:
+        if journal is not None:
+            journal.begin(search_key(recipe, model.models, loaded))
 
         def load(candidate: Candidate) -> Measure:
             nonlocal done
             tick()
             tell()
-            running.load(space.apply(candidate))
             done += 1
-            return lambda tasks: running.measure(tasks, tick)
+            return lambda tasks: measure(candidate, tasks)
 
-        solved = closed_form(space, running.models)
-        race, choice = explore(space, loaded, load, recipe.seed, first=[solved] if solved else [])
+        def measure(candidate: Candidate, tasks: Sequence[Task]) -> Mapping[str, Any]:
+            known = None if journal is None else journal.find(candidate, tasks)
+            if known is not None:
+                return known
+            model.load(space.apply(candidate))
+            found = model.measure(tasks, tick)
+            if journal is not None:
+                journal.keep(candidate, tasks, found)
+            return found
+
+        solved = closed_form(space, model.models)
+        first = [solved] if solved else []
+        halving, choice = explore(space, loaded, load, recipe.seed, first=first)
     chosen = space.apply(choice.chosen.candidate)
-    report = describe(space, race, choice, recipe.splits.validation, chosen)
-    report["work"]["tensors"] = running.made
+    report = describe(space, halving, choice, recipe.splits.validation, chosen)
+    report["work"]["tensors"] = model.made
+    report["work"]["taken_up"] = 0 if journal is None else journal.taken_up
     report["closed_form"] = None
-    if solved in race.trials:
-        report["closed_form"] = list(race.trials).index(solved)
-    return Found(chosen, report, choice)
+    if solved in halving.trials:
+        report["closed_form"] = list(halving.trials).index(solved)
+    return SearchResult(chosen, report, choice)
 
 
 def prepare(recipe: FusionRecipe) -> Space:
@@ -140,6 +161,10 @@ def check(recipe: FusionRecipe, folder: Path, resolve: Resolver | None) -> weigh
             f"The search measures on the split '{split}', which the data set of task '{lacking}' "
             "lacks."
         )
+        report.instead = report.instead or (
+            "weights: the recipe without 'search'; 'merge_method: regmean_plusplus' needs texts "
+            "without labels alone"
+        )
     methods = ", ".join(space.dimensions)
     report.notes.append(
         f"Before it is written, at most {space.spec.budget} candidates are fused in memory and "
@@ -154,7 +179,7 @@ def explore(
     load: Load,
     seed: int = 0,
     first: Sequence[Candidate] = (),
-) -> tuple[Race, Choice]:
+) -> tuple[SuccessiveHalving, Choice]:
     """Measure the default and then other candidates, at most the budget, and choose.
 
     Args:
@@ -165,32 +190,35 @@ def explore(
         first: candidates that were found without looking at an item, measured after the default.
     """
     spec = space.spec
-    decks = deal(tasks, spec.folds, seed)
-    race = Race(decks, rungs(decks, spec.subset), spec.folds, load)
-    default = race.enter(space.default, stays=True)
+    folded_tasks = fold_tasks(tasks, spec.folds, seed)
+    halving = SuccessiveHalving(folded_tasks, rungs(folded_tasks, spec.subset), spec.folds, load)
+    default = halving.evaluate(space.default, never_dropped=True)
     for candidate in first[: spec.budget - 1]:
-        race.enter(candidate)
-    rest = spec.budget - len(race.trials)
-    drawn = rest if spec.sampler != "tpe" else min(rest, round(STARTED * spec.budget))
-    for candidate in start(space, drawn, seed):
-        race.enter(candidate)
+        halving.evaluate(candidate)
+    rest = spec.budget - len(halving.trials)
+    drawn = rest if spec.sampler != "tpe" else min(rest, round(INITIAL_SHARE * spec.budget))
+    for candidate in initial_candidates(space, drawn, seed):
+        halving.evaluate(candidate)
     if spec.sampler == "tpe":
-        _learn(space, race, spec.budget, seed)
-    return race, choose(race, default, spec.standard_errors, seed)
+        _propose(space, halving, spec.budget, seed)
+    return halving, choose(halving, default, spec.standard_errors, seed)
 
 
-def _learn(space: Space, race: Race, budget: int, seed: int) -> None:
+def _propose(space: Space, halving: SuccessiveHalving, budget: int, seed: int) -> None:
     """Let each view propose in turn; that of all items sees what the others proposed as well."""
-    left = budget - len(race.trials)
+    left = budget - len(halving.trials)
     if left <= 0:
         return
-    learners = [Learner(space, view, seed + view, len(race.rows)) for view in range(race.folds + 1)]
+    samplers = [
+        ViewSampler(space, view, seed + view, len(halving.rows))
+        for view in range(halving.folds + 1)
+    ]
     for turn in range(left):
-        view = turn % len(learners)
-        learner = learners[view]
-        for trial in race.trials.values():
-            learner.tell(trial)
-        race.enter(learner.ask(), sorted({view, race.everything}))
+        view = turn % len(samplers)
+        sampler = samplers[view]
+        for trial in halving.trials.values():
+            sampler.tell(trial)
+        halving.evaluate(sampler.ask(), sorted({view, halving.all_items}))
 
 
 def run(
@@ -208,21 +236,34 @@ def run(
     """Search a recipe's coefficients, then fuse what was chosen into the new folder `out`.
 
     The folder holds what fusing the chosen recipe by itself gives, the report of the search (under
-    `search` in its `plait_fusion.json`) and the picture of its curve.
+    `search` in its `plait_fusion.json`), the plot of its curve, and a card. What is measured is
+    kept in a hidden file beside `out` until that is there: a search that was killed goes on where
+    it was.
 
     Raises:
         BadInput: as `search` and `plait.fusion.weights.fuse`.
-        Conflict: if `out` is there already.
+        Conflict: if `out` is there already, or another run searches for it.
         Cancelled: if `cancelled` returned true; nothing is left behind.
     """
-    from plait.fusion.search.picture import picture
+    from plait.fusion.search.plot import plot
 
     clock, cpu = time.monotonic(), time.process_time()
     check_out(out, overwrite)
-    found = search(
-        recipe, folder, resolve=resolve, threads=threads, progress=progress, cancelled=cancelled
-    )
-    with new_folder(out, overwrite=overwrite) as place:
+    with (
+        Journal(journal_path(out)) as journal,
+        new_folder(out, overwrite=overwrite) as place,
+    ):
+        with scratch_folder(out) as scratch:
+            found = search(
+                recipe,
+                folder,
+                resolve=resolve,
+                threads=threads,
+                progress=progress,
+                cancelled=cancelled,
+                journal=journal,
+                scratch=scratch,
+            )
         made = weights.fuse(
             found.recipe,
             place / "fused",
@@ -237,11 +278,13 @@ def run(
         (place / "fused").rmdir()
         report = json.loads((place / REPORT).read_text("utf-8"))
         write_report(place, report | {"search": found.report})
-        (place / PICTURE).write_text(picture(found.report), "utf-8")
+        (place / PLOT).write_text(plot(found.report), "utf-8")
+        write_card(place, recipe, found.report, folder)
     return replace(
         made,
         out=out.resolve(),
         seconds=time.monotonic() - clock,
         cpu_seconds=time.process_time() - cpu,
+        resumed=journal.taken_up > 0,
         report={"search": found.report},
     )

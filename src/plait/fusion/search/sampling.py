@@ -3,8 +3,8 @@
 
 A Latin hypercube (McKay et al. 1979) puts one point in each of n strips of every dimension. TPE
 (Bergstra et al. 2011) proposes what is likelier among the good than among the bad so far; Optuna
-runs it, seeded, one study for each view of a search (see `race`), so that no view's proposals rest
-on items that it may not see.
+runs it, seeded, one study for each view of a search (see `successive_halving`), so that no view's
+proposals rest on items that it may not see.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ import numpy as np
 
 from plait.errors import MissingExtra
 from plait.fusion.search.candidates import Candidate
-from plait.fusion.search.race import Trial
 from plait.fusion.search.space import Dimension, Space
+from plait.fusion.search.successive_halving import Trial
 from plait.recipes.search import Choices, Range
 
-STARTED = 0.4
+INITIAL_SHARE = 0.4
 """Of a TPE search's budget, the share that is drawn before anything is known."""
 MOST_POINTS = 11
 
 
-def start(space: Space, count: int, seed: int) -> list[Candidate]:
+def initial_candidates(space: Space, count: int, seed: int) -> list[Candidate]:
     """Return at most `count` candidates that depend on no score, no two the same."""
     if count <= 0:
         return []
-    drawn = _grid(space, count, seed) if space.spec.sampler == "grid" else _cube(space, count, seed)
+    drawn = (
+        _grid(space, count, seed)
+        if space.spec.sampler == "grid"
+        else _latin_hypercube(space, count, seed)
+    )
     taken = _taken(space)
     return [one for one in dict.fromkeys(drawn) if one not in taken][:count]
 
@@ -76,7 +80,7 @@ def _axis(varies: Range | Choices, points: int) -> list[Any]:
     return [_at(varies, share) for share in np.linspace(0, 1, points)]
 
 
-def _cube(space: Space, count: int, seed: int) -> list[Candidate]:
+def _latin_hypercube(space: Space, count: int, seed: int) -> list[Candidate]:
     random = np.random.default_rng(seed)
     methods = list(space.dimensions)
     turns = [methods[place % len(methods)] for place in range(count)]
@@ -120,7 +124,7 @@ def _candidate(method: str, dimensions: Sequence[Dimension], values: Sequence[An
     return Candidate.of(method, **dict(zip(keys, values, strict=True)))
 
 
-class Learner:
+class ViewSampler:
     """One view's TPE: told of the trials that the view sees, asked for the next."""
 
     def __init__(self, space: Space, view: int, seed: int, rounds: int) -> None:

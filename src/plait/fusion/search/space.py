@@ -10,7 +10,7 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.fusion.search.candidates import Candidate
-from plait.fusion.search.usual import fits, usual, varied
+from plait.fusion.search.defaults import default_ranges, default_values, fits
 from plait.fusion.weights import methods
 from plait.fusion.weights.methods.base import Method, Parameter
 from plait.fusion.weights.plan import NO_MATTER
@@ -132,7 +132,7 @@ def build_space(recipe: FusionRecipe, spec: SearchSpec) -> Space:
     for name, method in found.items():
         mine = {p: one for p, one in asked.items() if method.parameter(p) is not None}
         if not asked:
-            mine = varied(method, "model" in spec.per)
+            mine = default_ranges(method, "model" in spec.per)
         dimensions[name] = tuple(
             dimension
             for parameter, one in mine.items()
@@ -260,7 +260,7 @@ def _completed(recipe: FusionRecipe, method: Method) -> FusionRecipe:
     ]
     if not lacking or not recipe.models:
         return recipe
-    values = usual(method.name, len(members))
+    values = default_values(method.name, len(members))
     added = {name: values[name] for name in lacking if name in values}
     return replace(recipe, parameters={**added, **recipe.parameters})
 

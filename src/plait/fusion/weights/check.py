@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plait.errors import BadInput, PlaitError
+from plait.fusion.alternatives import instead_of
 from plait.fusion.resolve import resolve_model
 from plait.fusion.weights.adapters import WEIGHTS
 from plait.fusion.weights.adapters.combine import are_adapters, plan_combination
@@ -160,7 +161,7 @@ def check_document(
         except PlaitError as error:
             report.problems.append(error.message)
     if report.problems:
-        report.instead = _instead(models)
+        report.instead = instead_of("weights", [(m.folder, m.config) for m in models.values()])
     return Checked(report, plan, models)
 
 
@@ -271,22 +272,6 @@ def _check_vocabularies(
             f"The vocabularies are not of one size ({told} tokens): the result has that of "
             f"'{donor_of(recipe)}'; 'tokenizer_source: union' keeps every token."
         )
-
-
-def _instead(models: Mapping[str, Checkpoint]) -> str:
-    """Name the next level that the models allow."""
-    labels = [m.config.get("label2id") for m in models.values()]
-    kinds = {m.config.get("model_type") for m in models.values()}
-    if all(isinstance(found, dict) for found in labels):
-        if len({tuple(sorted(map(str, found))) for found in labels}) == 1:  # type: ignore[arg-type]
-            return "outputs: average the models' predictions; they share their labels"
-        return "distillation: teach one model from the predictions of the others"
-    if len(kinds) == 1:
-        return (
-            "adapters: train each contribution as a LoRA on one base and fuse those; "
-            "or distillation: teach one model from the others"
-        )
-    return "distillation: teach one model from the others; they share no architecture"
 
 
 class _Nowhere:

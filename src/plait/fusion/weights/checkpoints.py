@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
+from plait.fusion.weights.checksums import file_stamp
 from plait.fusion.weights.naming import layer_counts
 from plait.fusion.weights.pytorch import read_bin
 from plait.fusion.weights.safetensors import Entry, read_header
@@ -186,74 +184,10 @@ def read_json(path: Path, most: int) -> dict[str, Any]:
     return data
 
 
-def hash_files(
-    paths: Iterable[Path],
-    *,
-    threads: int = 1,
-    tick: Callable[[int], None] | None = None,
-    cached: bool = True,
-) -> dict[Path, str]:
-    """Return the sha256 of files, several at a time.
-
-    Hashes are remembered within the process for as long as a file's inode, size and time of change
-    stay the same, so that a search over one set of models hashes them once. `tick` is called with
-    the number of bytes done and may raise to stop.
-    """
-    unique = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(max(1, min(threads, len(unique) or 1))) as pool:
-        return dict(
-            zip(unique, pool.map(partial(_sha256, tick=tick, cached=cached), unique), strict=True)
-        )
-
-
-def remember_hash(path: Path, sha256: str) -> None:
-    """Take a file's sha256 as known for as long as it is not changed (one that has holes)."""
-    with _known_lock:
-        _known[file_stamp(path)] = sha256
-
-
 def identity(model: Checkpoint, hashes: Mapping[Path, str]) -> str:
     """Return a hash of a model's weights that depends on content alone, not on where it lies."""
     parts = sorted(hashes[path] for path in model.files)
     return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-_known: dict[tuple[int, int, int, int], str] = {}
-_known_lock = threading.Lock()
-
-
-def file_stamp(path: Path) -> tuple[int, int, int, int]:
-    """Return what tells a file from another at its place: device, inode, size, time of change."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _sha256(path: Path, tick: Callable[[int], None] | None, cached: bool) -> str:
-    stamp = file_stamp(path)
-    with _known_lock:
-        found = _known.get(stamp) if cached else None
-    if found:
-        if tick:
-            tick(stamp[2])
-        return found
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 18)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-            if tick:
-                tick(count)
-    result = digest.hexdigest()
-    if cached and file_stamp(path) == stamp:
-        with _known_lock:
-            if len(_known) > 10_000:
-                _known.clear()
-            _known[stamp] = result
-    return result
 
 
 def _indexed(folder: Path, index: Path, suffix: str) -> tuple[tuple[Path, ...], dict[str, str]]:

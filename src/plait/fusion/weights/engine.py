@@ -31,6 +31,7 @@ from plait.fusion.weights.numbers import (
     decode,
     encode,
     round_to,
+    stored_finite,
 )
 from plait.fusion.weights.plan import Job
 from plait.fusion.weights.safetensors import Entry
@@ -106,6 +107,14 @@ class Workspace:
         if found is None or found.size < self.size:
             found = self._buffers[key] = np.empty(max(self.size, 1), dtype)
         return found
+
+    def keep(self, name: str, dtype: Any, size: int) -> Array:
+        """Return a buffer for a whole small tensor; the next tensor's takes its place."""
+        key = (f"kept {name}", dtype)
+        found = self._buffers.get(key)
+        if found is None or found.size < size:
+            found = self._buffers[key] = np.empty(size, dtype)
+        return found[:size]
 
 
 class TensorSweep:
@@ -190,12 +199,14 @@ class TensorSweep:
     def _load(self, name: str, entry: Entry, start: int, size: int) -> Array:
         values = self._space.take(name, self._kind)[:size]
         stored = STORAGE[entry.code]
+        raw = None
         if self._keeps:
             kept = self._kept.get(name)
             if kept is None:
-                kept = self._kept[name] = np.empty(self.total, stored)
+                kept = self._kept[name] = self._space.keep(name, stored, self.total)
                 self._readers.read(entry, 0, kept)
-            decode(kept[start : start + size], entry.code, values)
+            raw = kept[start : start + size]
+            decode(raw, entry.code, values)
         elif stored == self._kind and entry.code != "BF16":
             self._readers.read(entry, start, values)
         else:
@@ -203,19 +214,27 @@ class TensorSweep:
             self._readers.read(entry, start, raw)
             decode(raw, entry.code, values)
         # a tensor that is gone through again need not be looked over again
-        verified = start < self._verified.get(name, 0)
-        self._verified[name] = max(start + size, self._verified.get(name, 0))
-        if not verified and not all_finite(values):
-            where = start + int(np.flatnonzero(~np.isfinite(values))[0])
-            kind = "NaN" if np.isnan(values[where - start]) else "infinity"
-            raise BadInput(
-                f"{entry.path}: tensor '{entry.name}' holds {kind} (element {where:,}); "
-                "a model with such weights cannot be fused: train or fetch it again."
-            )
+        if start >= self._verified.get(name, 0):
+            self._verified[name] = start + size
+            self._refuse_unfinite(entry, start, raw, values)
         if self.job.arithmetic in ("BF16", "F16") and entry.code != self.job.arithmetic:
             spare = self._space.take("round", np.dtype(np.uint32))[:size]
             round_to(values, self.job.arithmetic, spare)
         return values
+
+    def _refuse_unfinite(self, entry: Entry, start: int, raw: Array | None, values: Array) -> None:
+        finite = None
+        if raw is not None:
+            spare = self._space.take("bits", raw.dtype)[: raw.size]
+            finite = stored_finite(raw, entry.code, spare)
+        if finite or (finite is None and all_finite(values)):
+            return
+        where = start + int(np.flatnonzero(~np.isfinite(values))[0])
+        kind = "NaN" if np.isnan(values[where - start]) else "infinity"
+        raise BadInput(
+            f"{entry.path}: tensor '{entry.name}' holds {kind} (element {where:,}); "
+            "a model with such weights cannot be fused: train or fetch it again."
+        )
 
 
 def block_length(method: Method, job: Job) -> int:

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from plait.errors import Conflict, StorageFull
+from plait.fusion.places import exchange
 from plait.fusion.results import REPORT
-from plait.fusion.weights.checkpoints import hash_files
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.engine import SEGMENT
 from plait.fusion.weights.numbers import STORAGE, Array
 from plait.fusion.weights.plan import Job, Plan
@@ -133,7 +134,7 @@ class Output:
         (self.folder / JOURNAL).unlink()
         _sync_path(self.folder)
         if self.out.exists() and overwrite and any(self.out.iterdir()):
-            _exchange(self.folder, self.out)
+            exchange(self.folder, self.out)
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             try:
@@ -210,23 +211,6 @@ class Output:
             _guard_path(self.folder).unlink()
             os.close(self._guard)
             self._guard = -1
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Swap the names of two folders, in one step where the system can."""
-    import ctypes
-
-    at_cwd, swap = -100, 2
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-        if call(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), swap) == 0:
-            return
-    except (AttributeError, OSError):
-        pass
-    aside = one.with_name(f"{one.name}.aside")
-    other.rename(aside)
-    one.rename(other)
-    aside.rename(one)
 
 
 def _guard_path(folder: Path) -> Path:

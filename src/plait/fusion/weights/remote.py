@@ -21,7 +21,8 @@ from plait.errors import BadInput
 from plait.fusion.resolve import SMALL_FILES, is_repository, resolve_model
 from plait.fusion.weights import methods
 from plait.fusion.weights.adapters import Adapted
-from plait.fusion.weights.checkpoints import remember_hash, with_statistics
+from plait.fusion.weights.checkpoints import with_statistics
+from plait.fusion.weights.checksums import remember_hash
 from plait.fusion.weights.computed import Computed
 from plait.fusion.weights.opening import Resolver, find_folders, open_models
 from plait.fusion.weights.plan import build_plan, donor_of

@@ -16,7 +16,8 @@ from plait.fusion.places import check_out
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods
 from plait.fusion.weights.adapters.combine import are_adapters, combine_adapters, plan_combination
-from plait.fusion.weights.checkpoints import hash_files, identity, with_statistics
+from plait.fusion.weights.checkpoints import identity, with_statistics
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.companions import find_heads, write_companions
 from plait.fusion.weights.engine import Engine, Readers
 from plait.fusion.weights.learning import Lesson, given, learn, scratch_for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plait.fusion.resolve import resolve_model
 from plait.fusion.results import REPORT
-from plait.fusion.weights.checkpoints import hash_files
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.opening import Resolver, find_folders, open_models
 from plait.recipes.fusion import FusionRecipe, dump_recipe
 

@@ -96,6 +96,11 @@ class Rearranged(Computed):
         return np.asarray(total / max(tokens.size, 1))
 
 
+def is_embedding(name: str) -> bool:
+    """Tell whether a tensor has a row for each token."""
+    return _EMBEDDING.search(name) is not None
+
+
 def _vocabulary_file(folder: Path) -> Path | None:
     paths = (folder / name for name in ("tokenizer.json", "vocab.json", "vocab.txt"))
     return next((path for path in paths if path.is_file()), None)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from plait.evaluation.tasks import Item, Task
 from plait.fusion.auto.rows import Row, choose, classes, mark_front, measure, outside
-from plait.fusion.search.items import Deck, deal
+from plait.fusion.search.folds import FoldedTask, fold_tasks
 
 
-def decks(count: int = 80) -> list[Deck]:
+def decks(count: int = 80) -> list[FoldedTask]:
     items = tuple(Item(f"text {i}", i % 2, f"document {i}", f"v:{i}") for i in range(count))
-    return deal([Task("one", "accuracy", items, (0, 1))], 5, 0)
+    return fold_tasks([Task("one", "accuracy", items, (0, 1))], 5, 0)
 
 
 def row(name: str, right: float, *, size: int = 100, cost: float = 1.0, count: int = 80) -> Row:

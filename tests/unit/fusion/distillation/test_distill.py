@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 from tests.unit.fusion import synthetic
 
 import plait.fusion
+from plait.cards import parse_card
 from plait.errors import BadInput, Cancelled
 from plait.evaluation import evaluate
 from plait.evaluation.predictors import load_predictor
@@ -96,7 +97,14 @@ def test_the_result_is_a_plain_classifier(recipe: Make, tmp_path: Path) -> None:
     assert report["recipe"]["method"] == "distill"
     assert set(report["inputs"]) == {"shop"}
     assert "model.safetensors" in report["outputs"]
-    assert "Taught by `shop`" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Taught by `shop`" in card
+    (entry,) = parse_card(card).data["model-index"]
+    assert entry["name"] == "Distilled model"
+    (result,) = entry["results"]
+    assert result["dataset"] == {"name": "shop", "type": "data-shop", "split": "test"}
+    score = report["results"]["test"]["tasks"]["shop"]["score"]
+    assert result["metrics"][0]["value"] == pytest.approx(score, abs=1e-6)
 
 
 def test_labels_count_where_they_are(world: Path, recipe: Make, tmp_path: Path) -> None:
@@ -136,7 +144,7 @@ def test_heads_are_the_teachers_and_stay_if_told(world: Path, recipe: Make, tmp_
     }
     made["parameters"]["student"] = merge
     results = run(made, tmp_path / "out")
-    assert results["heads_drawn"] == []
+    assert results["new_heads"] == []
     for name in ("shop", "topic"):
         head = Path("heads") / name / "head.safetensors"
         before, after = load_file(tmp_path / name / head), load_file(tmp_path / "out" / head)
@@ -165,7 +173,7 @@ def test_texts_alone_are_enough(world: Path, recipe: Make, tmp_path: Path) -> No
     made = recipe("shop", texts=[{"dataset": str(world / "data-shop"), "group": "document"}])
     del made["tasks"], made["models"][0]["tasks"]
     results = run(made, tmp_path / "out")
-    assert results["judged_by"] == "agreement with the teachers"
+    assert results["selected_by"] == "agreement with the teachers"
     assert "test" not in results
     assert scores(tmp_path / "out", world, "shop")["shop"] > 0.9
 
@@ -190,8 +198,13 @@ def test_the_start_is_kept_when_teaching_makes_it_worse(
     made["models"] = [{"name": "liar", "model": str(tmp_path / "liar")}]
     made["tasks"] = [synthetic.task("shop", world / "data-shop")]
     results = run(made, tmp_path / "out")
-    assert results["kept_epoch"] == 0
+    assert results["best_epoch"] == 0
     assert scores(tmp_path / "out", world, "shop") == scores(world / "shop", world, "shop")
+    made["parameters"] |= {"stop_by": "nothing", "epochs": 2, "patience": 1}
+    results = run(made, tmp_path / "last")
+    assert (results["best_epoch"], results["epochs"]) == (2, [])
+    assert results["selected_by"] == "nothing: the last epoch"
+    assert scores(tmp_path / "last", world, "shop") != scores(world / "shop", world, "shop")
 
 
 def test_nothing_is_left_when_it_is_cancelled(recipe: Make, tmp_path: Path) -> None:
@@ -218,7 +231,7 @@ def test_the_test_split_is_read_at_the_end_and_only_if_wanted(
     with pytest.raises(BadInput, match=r"test\.jsonl"):
         plait.fusion.fuse(made, tmp_path / "out", progress=lambda now: seen.append(now))
     last = seen[-1]
-    assert (last.stage, last.done) == ("Teaching", last.total)
+    assert (last.stage, last.done) == ("Training the student", last.total)
     made["splits"] = {"test": None}
     results = run(made, tmp_path / "out")
     assert "test" not in results

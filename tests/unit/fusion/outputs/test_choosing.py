@@ -15,15 +15,15 @@ pytest.importorskip("torch")
 
 from plait.errors import BadInput, Cancelled
 from plait.fusion.outputs.choosing import (
-    climb,
+    coordinate_ascent,
     fit_stacking,
     fitter,
     least_loss,
     out_of_fold,
 )
-from plait.fusion.outputs.curve import curve, picture
+from plait.fusion.outputs.curve import curve, plot
 from plait.fusion.outputs.items import Outputs, score
-from plait.fusion.outputs.line import steps
+from plait.fusion.outputs.line_search import steps
 from plait.fusion.outputs.options import parse
 
 
@@ -107,7 +107,7 @@ def _tied(values: Any) -> bool:
 def test_no_share_on_a_fine_grid_beats_the_exact_best(seed: int, kind: str) -> None:
     made = outputs(seed)
     values = np.exp(made.logs) if kind == "probabilities" else made.logs
-    best = climb(made, kind, np.array([0.5, 0.5]))
+    best = coordinate_ascent(made, kind, np.array([0.5, 0.5]))
     reached = score(np.tensordot(best, values, 1).argmax(1), made)
     grid = [
         score((a * values[0] + (1 - a) * values[1]).argmax(1), made)
@@ -122,7 +122,7 @@ def test_climbing_is_never_worse_than_where_it_starts(seed: int, kind: str) -> N
     made = outputs(seed, members=4)
     values = np.exp(made.logs) if kind == "probabilities" else made.logs
     start = least_loss(made, kind)
-    best = climb(made, kind, start)
+    best = coordinate_ascent(made, kind, start)
     assert best.sum() == pytest.approx(1) and (best >= 0).all()
     before, after = (score(np.tensordot(w, values, 1).argmax(1), made) for w in (start, best))
     assert after >= before - 1e-9
@@ -235,7 +235,7 @@ def test_the_curve_is_kept_and_drawn() -> None:
     assert points[-1]["score"] == pytest.approx(alone[0])
     for point in points:
         assert point["low"] <= point["score"] <= point["high"] and len(point["folds"]) == 5
-    drawn = picture(found | {"members": ["a", "b"], "metrics": ["accuracy"]})
+    drawn = plot(found | {"members": ["a", "b"], "metrics": ["accuracy"]})
     assert drawn.startswith("<svg") and "chosen 0.70" in drawn
 
 

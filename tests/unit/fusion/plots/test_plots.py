@@ -20,7 +20,7 @@ from plait.fusion.plots import (
     measure_path,
     read_table,
 )
-from plait.fusion.search.picture import picture
+from plait.fusion.search.plot import plot
 from plait.recipes.project import parse_tasks
 
 from .. import synthetic
@@ -203,10 +203,10 @@ def report(alone: bool) -> dict[str, Any]:
 
 
 def test_a_search_is_drawn_over_one_coefficient_or_in_order() -> None:
-    one = words(picture(report(alone=True)))
+    one = words(plot(report(alone=True)))
     assert "density" in one and "dropped early" in one and "chosen" in one
-    several = words(picture(report(alone=False)))
+    several = words(plot(report(alone=False)))
     assert "candidates, in order" in several and "chosen" in several
-    assert "density" in words(picture(report(alone=False), "density"))
+    assert "density" in words(plot(report(alone=False), "density"))
     with pytest.raises(BadInput, match="did you mean 'density'"):
-        picture(report(alone=False), "densty")
+        plot(report(alone=False), "densty")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from plait.fusion.search import explore
-from plait.fusion.search.items import score
+from plait.fusion.search.folds import score
 
 from .worlds import World, space, task
 
@@ -18,14 +18,14 @@ def expected(skill: float, world: World) -> float:
 
 def test_a_clear_gain_is_taken_and_its_estimate_is_near_the_truth() -> None:
     world = World(lambda values: 3.0 * values["weight"], seed=3)
-    race, choice = explore(space(budget=9, sampler="grid"), [task(documents=150)], world.load)
+    halving, choice = explore(space(budget=9, sampler="grid"), [task(documents=150)], world.load)
     assert choice.chosen.candidate.values["weight"] > 0.8
     assert choice.gain.clear
     truth = expected(3.0, world) - expected(1.5, world)
     assert choice.gain.low < truth < choice.gain.high
     assert choice.score - choice.default_score == pytest.approx(choice.gain.effect, abs=1e-9)
     assert len(choice.folds) == 5
-    assert race.finalists(race.everything)
+    assert halving.fully_measured(halving.all_items)
 
 
 def test_where_nothing_is_to_be_gained_luck_passes_the_rule_one_time_in_six_at_most() -> None:
@@ -62,19 +62,19 @@ def test_a_fold_is_judged_by_what_never_saw_it() -> None:
     """Answers outside a fold stay as they are; those inside decide nothing of the fold's choice."""
     plain = World(lambda values: values["weight"], seed=5)
     one = space(budget=14, sampler="tpe", folds=3, subset=30)
-    race, choice = explore(one, [task(documents=45)], plain.load)
-    deck = race.decks[0]
+    halving, choice = explore(one, [task(documents=45)], plain.load)
+    folded = halving.folded_tasks[0]
     fold = 1
     inside = {
         item.id
-        for place, group in enumerate(deck.items)
-        if deck.folds[place] == fold
+        for place, group in enumerate(folded.items)
+        if folded.folds[place] == fold
         for item in group
     }
 
     class Turned(World):
-        def _answer(self, item, candidate, values):  # type: ignore[no-untyped-def]
-            found = super()._answer(item, candidate, values)
+        def _answer(self, item, skill, name):  # type: ignore[no-untyped-def]
+            found = super()._answer(item, skill, name)
             if item.id not in inside:
                 return found
             # inside the fold, everything is the other way round
@@ -85,7 +85,7 @@ def test_a_fold_is_judged_by_what_never_saw_it() -> None:
     turned, other = explore(one, [task(documents=45)], Turned(plain.skill, seed=5).load)
     assert other.folds[fold].chosen.candidate == choice.folds[fold].chosen.candidate
     assert other.folds[fold].score == pytest.approx(1 - choice.folds[fold].score)
-    assert turned.trials.keys() & race.trials.keys()
+    assert turned.trials.keys() & halving.trials.keys()
 
 
 def test_of_equals_the_default_is_best() -> None:
@@ -97,10 +97,10 @@ def test_of_equals_the_default_is_best() -> None:
 
 def test_the_out_of_fold_score_is_of_all_items() -> None:
     world = World(lambda values: 2 * values["weight"], seed=2)
-    race, choice = explore(space(budget=6, sampler="grid"), [task()], world.load)
-    sizes = [int((race.decks[0].folds == fold).sum()) for fold in range(5)]
+    halving, choice = explore(space(budget=6, sampler="grid"), [task()], world.load)
+    sizes = [int((halving.folded_tasks[0].folds == fold).sum()) for fold in range(5)]
     assert max(sizes) - min(sizes) <= 1
-    whole = [score(choice.default.outcomes, race.masks(race.everything))]
+    whole = [score(choice.default.outcomes, halving.masks(halving.all_items))]
     assert choice.default_score == pytest.approx(whole[0])
     by_fold = np.average([fold.default for fold in choice.folds], weights=sizes)
     assert choice.default_score == pytest.approx(float(by_fold))

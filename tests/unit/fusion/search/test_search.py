@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
+from plait.cards import parse_card
 from plait.errors import BadInput, Cancelled
 from plait.evaluation import tasks as evaluation_tasks
 from plait.fusion import check, fuse
 from plait.fusion.places import hash_folder
 from plait.fusion.results import REPORT, Progress
-from plait.fusion.search import PICTURE, prepare
-from plait.fusion.search.running import Running
+from plait.fusion.search import PLOT, prepare
+from plait.fusion.search.candidate_model import CandidateModel
 from plait.fusion.weights import fused_tensors
 from plait.recipes.fusion import load_recipe
 
@@ -85,8 +86,14 @@ def test_what_was_chosen_is_fused_and_told(place: Path, tmp_path: Path) -> None:
     assert values == sorted(values)
     assert report["outputs"] == dict(result.outputs)
     assert {"searching", "fusing"} <= {stage.stage for stage in stages}
-    picture = (tmp_path / "out" / PICTURE).read_text("utf-8")
+    picture = (tmp_path / "out" / PLOT).read_text("utf-8")
     assert "chosen" in "".join(ET.fromstring(picture).itertext())
+    (entry,) = parse_card((tmp_path / "out" / "README.md").read_text("utf-8")).data["model-index"]
+    assert entry["name"] == "Merged model"
+    shop, cinema = entry["results"]
+    assert shop["dataset"] == {"name": "shop", "type": "data-shop", "split": "validation"}
+    assert cinema["metrics"][0]["value"] == found["tasks"][1]["score"]
+    assert cinema["metrics"][0]["name"] == "Accuracy, out of fold"
     # the folder is a model, with nothing left of the work
     assert {p.name for p in tmp_path.iterdir() if p.name != "hf-home"} == {"out"}
     assert not (tmp_path / "out" / "fused").exists()
@@ -101,7 +108,7 @@ def test_the_chosen_recipe_by_itself_gives_the_same_bytes(place: Path, tmp_path:
     chosen.write_text(yaml.safe_dump(report["recipe"]), "utf-8")
     fuse(chosen, tmp_path / "chosen", threads=2)
     once, again = hash_folder(tmp_path / "searched"), hash_folder(tmp_path / "chosen")
-    once.pop(PICTURE)
+    once.pop(PLOT), once.pop("README.md")
     assert once == again
 
 
@@ -169,13 +176,13 @@ def test_candidates_in_memory_are_those_on_disk(place: Path, tmp_path: Path) -> 
             )
         )
     )
-    from plait.fusion.search.sampling import start
+    from plait.fusion.search.sampling import initial_candidates
 
     def resolve(reference: str) -> Path:
         return place / reference
 
-    listed = [space.default, *start(space, 3, 0), space.default]
-    with Running(space.apply(space.default), resolve, threads=1) as running:
+    listed = [space.default, *initial_candidates(space, 3, 0), space.default]
+    with CandidateModel(space.apply(space.default), resolve, threads=1) as running:
         for candidate in listed:
             applied = space.apply(candidate)
             running.load(applied)

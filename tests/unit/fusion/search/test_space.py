@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import BadInput
-from plait.fusion.search import Candidate, Space, build_space, fits, tried, usual
-from plait.fusion.search.sampling import start
+from plait.fusion.search import Candidate, Space, build_space, default_grid, default_values, fits
+from plait.fusion.search.sampling import initial_candidates
 from plait.fusion.weights import methods
 from plait.recipes.fusion import Gradient, Rules, dump_recipe, parse_recipe
 
@@ -58,9 +58,9 @@ def test_every_method_has_ranges_within_its_bounds_and_usual_values(name: str) -
         assert parameter is not None
         if parameter.low is not None and hasattr(one.varies, "low"):
             assert parameter.low <= one.varies.low < one.varies.high <= (parameter.high or 1e9)
-    for candidate in tried(name, count):
+    for candidate in default_grid(name, count):
         assert {p.name for p in method.parameters} >= set(candidate.values)
-    for candidate in start(space, 5, 0):
+    for candidate in initial_candidates(space, 5, 0):
         # every point is a recipe that can be written down and read again
         applied = space.apply(candidate)
         assert parse_recipe(dump_recipe(applied)) == applied
@@ -106,7 +106,7 @@ def test_another_method_takes_what_it_knows_and_the_usual_for_the_rest() -> None
     applied = space.apply(Candidate.of("tsv_m", **{"lambda": 1.2}))
     assert (applied.method, applied.parameters["lambda"]) == ("tsv_m", 1.2)
     bare = made({"parameters": {"density": [0.1, 1]}}, models=[{"model": "a"}, {"model": "b"}])
-    assert bare.apply(bare.default).parameters["weight"] == usual("ties", 2)["weight"]
+    assert bare.apply(bare.default).parameters["weight"] == default_values("ties", 2)["weight"]
 
 
 def test_the_default_is_told_as_a_point_where_it_is_one() -> None:
@@ -143,7 +143,7 @@ def test_starting_points_are_different_within_bounds_and_no_more_than_asked(
             },
         }
     )
-    found = start(space, count, seed)
+    found = initial_candidates(space, count, seed)
     assert len(found) <= count
     assert len(set(found)) == len(found)
     for one in found:

@@ -12,7 +12,7 @@ from plait.evaluation.tasks import Item, Task
 from plait.evaluation.types import task_type
 from plait.evaluation.types.classification import ItemScore
 from plait.fusion.search import Candidate, Space, build_space
-from plait.fusion.search.items import Floats, Measure
+from plait.fusion.search.folds import Floats, Measure
 from plait.recipes.fusion import parse_recipe
 
 Skill = Callable[[dict[str, float]], float]
@@ -54,32 +54,39 @@ class World:
         self.spread = spread
         self.loaded: list[Candidate] = []
         self.items: list[tuple[Candidate, str]] = []
+        self._normals: dict[str, float] = {}
+        self._numbers: dict[str, float] = {}
 
     def load(self, candidate: Candidate) -> Measure:
         """Make a candidate the one that is measured."""
         self.loaded.append(candidate)
-        values = candidate.values or {"weight": 0.5}
+        skill, name = self.skill(candidate.values or {"weight": 0.5}), str(candidate)
 
         def measure(tasks: Sequence[Task]) -> dict[str, Floats]:
             found = {}
             for one in tasks:
-                records = tuple(self._answer(item, candidate, values) for item in one.items)
+                records = tuple(self._answer(item, skill, name) for item in one.items)
                 self.items += [(candidate, item.id) for item in one.items]
                 found[one.name] = task_type(one.type).table(records, one.metric, {"classes": 2})
             return found
 
         return measure
 
-    def _answer(self, item: Item, candidate: Candidate, values: dict[str, float]) -> ItemScore:
-        normal = NormalDist(0, self.spread).inv_cdf
-        document = normal(self._drawn(item.group))
-        own = normal(self._drawn(f"{item.group}|{candidate}"))
-        ease = self._drawn(f"{item.group}|{item.id}")
-        right = ease < 1 / (1 + math.exp(-(self.skill(values) + document + own)))
+    def _answer(self, item: Item, skill: float, name: str) -> ItemScore:
+        luck = self._normal(item.group) + self._normal(f"{item.group}|{name}")
+        right = self._drawn(f"{item.group}|{item.id}") < 1 / (1 + math.exp(-(skill + luck)))
         label = int(item.label)
         return ItemScore(item.id, item.group, label, label if right else 1 - label, 0.5)
 
+    def _normal(self, what: str) -> float:
+        """Return a number of a normal distribution that a name gives."""
+        if what not in self._normals:
+            self._normals[what] = NormalDist(0, self.spread).inv_cdf(self._drawn(what))
+        return self._normals[what]
+
     def _drawn(self, what: str) -> float:
         """Return a number above 0 and below 1 that a name gives."""
-        digest = hashlib.blake2b(f"{self.seed}|{what}".encode(), digest_size=6).digest()
-        return (int.from_bytes(digest) + 0.5) / 2**48
+        if what not in self._numbers:
+            digest = hashlib.blake2b(f"{self.seed}|{what}".encode(), digest_size=6).digest()
+            self._numbers[what] = (int.from_bytes(digest) + 0.5) / 2**48
+        return self._numbers[what]

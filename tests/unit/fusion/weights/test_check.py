@@ -65,7 +65,7 @@ def test_another_architecture_does_not(family: Family, tmp_path: Path) -> None:
     write_model(folders["m0"], tensors, model_type="roberta")
     report = check_recipe(recipe(folders))
     assert any("same architecture" in p for p in report.problems)
-    assert str(report.instead).startswith("distillation")
+    assert str(report.instead).startswith("adapters")
 
 
 def test_the_same_weights_are_noted(family: Family) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from plait.errors import BadInput
 from plait.fusion.weights import fused_tensors, remote
-from plait.fusion.weights.checkpoints import hash_files
+from plait.fusion.weights.checksums import hash_files
 from plait.recipes.fusion import parse_recipe
 
 from .models import write_model

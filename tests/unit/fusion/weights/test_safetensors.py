@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from plait.errors import BadInput
 from plait.fusion.weights import check_model
-from plait.fusion.weights.checkpoints import hash_files, open_checkpoint
+from plait.fusion.weights.checkpoints import open_checkpoint
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.safetensors import layout, read_header
 
 from .models import bert, read_safetensors, write_model, write_safetensors

@@ -82,6 +82,43 @@ def test_iso_cts_with_all_in_common_is_iso_c(tmp_path: Path) -> None:
         np.testing.assert_allclose(values, other[name], atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["tall", "wide"])
+def test_iso_cts_shares_its_rank_out_as_the_paper_does(tmp_path: Path, name: str) -> None:
+    changes = [c[name].astype(np.float64) for c in CHANGES]
+    rank, count = min(changes[0].shape), len(changes)
+    # what is not common, rounded to a multiple of the models: 8 - int(6.4) = 2 becomes 3
+    own = round((rank - int(rank * 0.8)) / count)
+    assert own == 1
+    u, s, v = np.linalg.svd(sum(changes), full_matrices=False)
+    common = rank - own * count
+    us, sizes, vs = [u[:, :common]], [s[:common]], [v[:common]]
+    for change in changes:
+        u_own, s_own, v_own = np.linalg.svd(change - us[0] @ us[0].T @ change, full_matrices=False)
+        us.append(u_own[:, :own])
+        sizes.append(s_own[:own])
+        vs.append(v_own[:own])
+    u1, _, u2 = np.linalg.svd(np.concatenate(us, 1), full_matrices=False)
+    v1, _, v2 = np.linalg.svd(np.concatenate(vs, 0), full_matrices=False)
+    expected = np.concatenate(sizes).mean() * (u1 @ u2) @ (v1 @ v2)
+    made = changed(tmp_path, CHANGES, "iso_cts")
+    np.testing.assert_allclose(made[name], expected, atol=2e-6)
+
+
+def test_wudi_takes_the_steps_of_its_paper(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    vectors = torch.stack([torch.from_numpy(c["wide"]) for c in CHANGES])
+    found = torch.nn.Parameter(vectors.sum(0))
+    adam = torch.optim.Adam([found], lr=1e-4)
+    energies = vectors.square().sum((1, 2), keepdim=True)
+    for _ in range(50):
+        loss = (((found - vectors) @ vectors.mT).square() / energies).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    made = changed(tmp_path, CHANGES, "wudi", rate=1e-4, steps=50)
+    np.testing.assert_allclose(made["wide"], found.detach().numpy(), atol=1e-5)
+
+
 def apart() -> list[Tensors]:
     """Return two changes of rank one that share no direction, on either side."""
     found = []

@@ -24,7 +24,7 @@ from plait.fusion.weights.adapters import combinations as ways
 from plait.fusion.weights.adapters.combinations import Factors
 from plait.fusion.weights.adapters.lora import Lora, open_lora, read_matrix
 from plait.fusion.weights.adapters.onto_base import CONFIG, WEIGHTS, is_adapter
-from plait.fusion.weights.checkpoints import hash_files
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.engine import Readers
 from plait.fusion.weights.making import Work
 from plait.fusion.weights.methods.base import Parameter, Value

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput
-from plait.fusion.weights.checkpoints import MAX_CONFIG, Checkpoint, file_stamp, read_json
+from plait.fusion.weights.checkpoints import MAX_CONFIG, Checkpoint, read_json
+from plait.fusion.weights.checksums import file_stamp
 from plait.fusion.weights.computed import Computed, Read, float_code, rows_of
 from plait.fusion.weights.numbers import FLOATS, Array
 from plait.fusion.weights.safetensors import Entry, read_header

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from plait.fusion.weights import methods
-from plait.fusion.weights.checkpoints import Checkpoint, file_stamp
+from plait.fusion.weights.checkpoints import Checkpoint
+from plait.fusion.weights.checksums import file_stamp
 from plait.fusion.weights.safetensors import read_header
 from plait.recipes.fusion import FusionRecipe
 

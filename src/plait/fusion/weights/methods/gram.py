@@ -17,7 +17,7 @@ from plait.fusion.weights.methods.base import Block, Sweep
 from plait.fusion.weights.methods.changes import change
 from plait.fusion.weights.numbers import Array
 
-_RUN = 512  # elements that are summed in float32 before float64 takes over
+_WIDTH = 4096  # sums that run beside each other in float32 before float64 takes over: each of few
 _LEAST, _MOST = 1e-24, 1e24  # sums of squares whose terms float32 holds well enough
 
 
@@ -43,13 +43,14 @@ def gram(sweep: Sweep) -> Array:
 def dot(block: Block, one: Array, other: Array) -> float:
     """Return the inner product of two arrays of a block.
 
-    Products and short runs are float32, everything above float64: an error of some 10⁻⁸, five times
-    as fast as float64 throughout. The order of summation is fixed, so threads change nothing.
+    Products and sums of a block's few rows are float32, everything above float64: an error of some
+    10⁻⁸, several times as fast as float64 throughout. The order of summation is fixed,
+    so threads and machines change nothing.
     """
     if one.dtype == np.float32:
         product = np.multiply(one, other, out=block.scratch("product"))
-        whole = product.size - product.size % _RUN
-        runs = np.add.reduce(product[:whole].reshape(-1, _RUN), axis=1)
+        whole = product.size - product.size % _WIDTH
+        runs = np.add.reduce(product[:whole].reshape(-1, _WIDTH), axis=0)
         found = float(np.add.reduce(runs, dtype=np.float64))
         found += float(np.add.reduce(product[whole:], dtype=np.float64))
         if _LEAST < abs(found) < _MOST:

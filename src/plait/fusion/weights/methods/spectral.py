@@ -81,9 +81,11 @@ def isotropic_in_subspaces(
     models, for the largest directions of what their changes have outside the common ones.
     """
     rank = min(changes[0].shape)
-    each = int(rank * (1 - float(options["common"]))) // len(changes)
+    count = len(changes)
+    apart = rank - int(rank * float(options["common"]))
+    each = min(round(apart / count), rank // count)  # as the paper's own program rounds
     left, sizes, right = _svd(np.add.reduce(list(changes)))
-    common = rank - each * len(changes)
+    common = rank - each * count
     left, sizes, right = left[:, :common], sizes[:common], right[:, :common]
     parts = [(left, sizes, right)]
     if each:

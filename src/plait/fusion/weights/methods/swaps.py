@@ -29,13 +29,17 @@ def nearswap(block: Block, out: Array) -> None:
     np.add(out, values, out=out)
 
 
-def find_threshold(sweep: Sweep) -> float:
-    """Find the importance from which on an element is an outlier: median + 1.5 quartile ranges."""
+def find_threshold(sweep: Sweep) -> tuple[float, Array]:
+    """Find the importance from which on an element is an outlier, and each row's divergence.
+
+    The threshold is the median and 1.5 quartile ranges.
+    """
+    apart = np.concatenate([_divergence(block) for block in sweep.blocks()])
     ascending = [(sweep.total - 1) // 4, (sweep.total - 1) // 2, 3 * (sweep.total - 1) // 4]
     ranks = [sweep.total - place for place in ascending]
-    cuts = find_cuts(sweep, _importance, {0: ranks}, joint=True)
+    cuts = find_cuts(sweep, lambda block, _: _importance(block, apart), {0: ranks}, joint=True)
     low, middle, high = (cuts[0, rank].value for rank in ranks)
-    return middle + 1.5 * (high - low)
+    return middle + 1.5 * (high - low), apart
 
 
 def arcee_fusion(block: Block, out: Array) -> None:
@@ -45,31 +49,49 @@ def arcee_fusion(block: Block, out: Array) -> None:
     from that of the base's row.
     """
     assert block.base is not None
-    scores = _importance(block, 0)
-    assert scores is not None
-    kept = np.greater_equal(scores, block.state, out=block.mask("kept"))
+    threshold, apart = block.state
+    scores = _importance(block, apart)
+    kept = np.greater_equal(scores, threshold, out=block.mask("kept"))
     values = np.multiply(block.models[0], kept, out=block.models[0])
     np.add(block.base, values, out=out)
 
 
-def _importance(block: Block, at: int) -> Array | None:
+def _importance(block: Block, apart: Array) -> Array:
     """Turn the model into its change; return how important each element is."""
-    assert block.base is not None
-    width = block.shape[-1] if block.shape else 1
-    base, model = (v.reshape(-1, width) for v in (block.base, block.models[0]))
-    theirs, ours = _log_softmax(model), _log_softmax(base)
-    # both sum up to one, so rounding is all that can make this negative
-    apart = np.maximum((np.exp(theirs) * (theirs - ours)).sum(1, keepdims=True), 0)
+    width = _row(block.shape, block.options)
     sizes = np.abs(change(block, 0), out=block.scratch("sizes"))
     grid = sizes.reshape(-1, width)
-    np.multiply(grid, apart, out=grid, casting="same_kind")
+    first = block.start // width
+    rows = apart[first : first + len(grid), None]
+    np.multiply(grid, rows, out=grid, casting="same_kind")
     return sizes
 
 
-def _log_softmax(rows: Array) -> Array:
-    shifted = rows - rows.max(1, keepdims=True)
-    total = np.add.reduce(np.exp(shifted), axis=1, dtype=np.float64, keepdims=True)
-    return np.asarray(shifted - np.log(total))
+def _divergence(block: Block) -> Array:
+    """Return how far the softmax of each of the model's rows is from that of the base's row.
+
+    With p and q the softmax of m and b, the sum of p log(p / q) is that of p (m - b), less the
+    difference of their normalisers: logarithms of sums, which are taken in float64.
+    """
+    assert block.base is not None
+    width = _row(block.shape, block.options)
+    base, model = (v.reshape(-1, width) for v in (block.base, block.models[0]))
+    spare, powers = (block.scratch(name).reshape(-1, width) for name in ("spare", "powers"))
+    normaliser = _log_of_sum(base, powers)[0]
+    found, total = _log_of_sum(model, powers)
+    np.subtract(model, base, out=spare)
+    np.multiply(spare, powers, out=spare)
+    mean = np.add.reduce(spare, axis=1, dtype=np.float64) / total
+    # both softmaxes sum up to one, so rounding is all that can make this negative
+    return np.asarray(np.maximum(mean - (found - normaliser), 0))
+
+
+def _log_of_sum(rows: Array, powers: Array) -> tuple[Array, Array]:
+    """Return the logarithm of each row's sum of exponentials; these, and their sum, are scaled."""
+    most = rows.max(1, keepdims=True)
+    np.exp(np.subtract(rows, most, out=powers), out=powers)
+    total = np.add.reduce(powers, axis=1, dtype=np.float64)
+    return np.asarray(np.log(total) + most[:, 0]), np.asarray(total)
 
 
 def _row(shape: Sequence[int], options: Mapping[str, Value]) -> int:

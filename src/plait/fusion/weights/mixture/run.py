@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput
+from plait.fusion.alternatives import instead_of
 from plait.fusion.results import FusionResult
 from plait.fusion.weights.ancestry import compare_models
 from plait.fusion.weights.check import CheckReport, cost_of, facts_of
-from plait.fusion.weights.checkpoints import Checkpoint, hash_files
+from plait.fusion.weights.checkpoints import Checkpoint
+from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.companions import write_companions
 from plait.fusion.weights.licences import licence_notes
 from plait.fusion.weights.making import Prepared, Work, make_folder, refuse_input
@@ -104,7 +106,7 @@ def check_mixture(recipe: MixtureRecipe, resolve: Resolver | None) -> CheckRepor
         plan = plan_mixture(recipe, models, target, *_without_gates(recipe, models))
     except BadInput as error:
         report.problems.append(error.message)
-        report.instead = "outputs: average the models' predictions if they share their labels"
+        report.instead = instead_of("mixture", [(m.folder, m.config) for m in models.values()])
         return report
     report.notes.append(
         f"The result is a {target.model} of {len(recipe.experts)} experts, "

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Tick = Callable[[int, int], None]
 
 
-class Running:
+class CandidateModel:
     """A model made of the recipe as it is written, and whose weights are then replaced.
 
     What it is besides weights (configuration, tokenizer, heads) comes from a fusion on disk that is
@@ -45,8 +45,10 @@ class Running:
         *,
         threads: int | None = None,
         cancelled: Callable[[], bool] | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self._recipe = recipe
+        self._beside = scratch
         self._threads = threads
         self._cancelled = cancelled
         # a repository is fetched once, not for every candidate
@@ -67,8 +69,8 @@ class Running:
         self._scratch: Path | None = None
         self._same: frozenset[str] = frozenset()
 
-    def __enter__(self) -> Running:
-        self._scratch = Path(tempfile.mkdtemp(prefix="plait-search-"))
+    def __enter__(self) -> CandidateModel:
+        self._scratch = Path(tempfile.mkdtemp(prefix="plait-search-", dir=self._beside))
         try:
             self._same = _same_everywhere(self._plan(self._recipe), self.models)
             self._model = self._from_disk(self._recipe)

@@ -7,7 +7,7 @@ import math
 import time
 
 
-class Clock:
+class CpuBudget:
     """Counts this process's CPU-seconds from when it is made."""
 
     def __init__(self, budget: float | None) -> None:

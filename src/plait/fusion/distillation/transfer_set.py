@@ -21,7 +21,7 @@ HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Example:
     """One text; `task` is "" where it belongs to none; `label` None where none is used."""
 
     text: str
@@ -30,7 +30,7 @@ class Lesson:
     group: str
 
 
-def gather(recipe: LevelRecipe, settings: Settings, head: str | None = None) -> list[Lesson]:
+def gather(recipe: LevelRecipe, settings: Settings, head: str | None = None) -> list[Example]:
     """Read the training texts of every task, and the texts without labels.
 
     Args:
@@ -41,43 +41,43 @@ def gather(recipe: LevelRecipe, settings: Settings, head: str | None = None) -> 
     Raises:
         BadInput: naming the data set and what is wrong with it.
     """
-    found: list[Lesson] = []
+    found: list[Example] = []
     for spec in recipe.tasks:
         folder = data_folder(spec, recipe.folder)
         split = recipe.splits.train
         if settings.labels:
             task = _labelled(load_task(spec, folder, split))
-            lessons = [Lesson(i.text, spec.name, i.label, i.group) for i in task.items]
+            examples = [Example(i.text, spec.name, i.label, i.group) for i in task.items]
         else:
             rows = load_texts(spec, folder, split)
-            lessons = [Lesson(text, spec.name, None, group) for text, group in rows]
-        found += limit(lessons, settings.texts_per_task, recipe.seed, spec.name)
+            examples = [Example(text, spec.name, None, group) for text, group in rows]
+        found += limit(examples, settings.texts_per_task, recipe.seed, spec.name)
     for source in settings.texts:
         texts = load_texts(source.spec, data_folder(source.spec, recipe.folder), source.split)
         name = source.task or (head or "")
-        lessons = [Lesson(text, name, None, f"{source.spec.name}:{g}") for text, g in texts]
-        found += limit(lessons, settings.texts_per_task, recipe.seed, source.spec.name)
+        examples = [Example(text, name, None, f"{source.spec.name}:{g}") for text, g in texts]
+        found += limit(examples, settings.texts_per_task, recipe.seed, source.spec.name)
     return found
 
 
-def limit(lessons: list[Lesson], most: int | None, seed: int, key: str) -> list[Lesson]:
-    """Keep at most so many lessons, drawn at random; they stay in order."""
-    if most is None or len(lessons) <= most:
-        return lessons
+def limit(examples: list[Example], most: int | None, seed: int, key: str) -> list[Example]:
+    """Keep at most so many examples, drawn at random; they stay in order."""
+    if most is None or len(examples) <= most:
+        return examples
     digest = hashlib.sha256(f"{seed}|{key}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    chosen = sorted(random.permutation(len(lessons))[:most].tolist())
-    return [lessons[i] for i in chosen]
+    chosen = sorted(random.permutation(len(examples))[:most].tolist())
+    return [examples[i] for i in chosen]
 
 
-def hold_out(lessons: Sequence[Lesson], seed: int) -> tuple[list[Lesson], list[Lesson]]:
-    """Split lessons into those to learn on and those that tell when to stop, by groups.
+def hold_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """Split examples into those to learn on and those that tell when to stop, by groups.
 
     Raises:
         BadInput: if there are too few groups.
     """
     groups = sorted(
-        {(lesson.task, lesson.group) for lesson in lessons},
+        {(example.task, example.group) for example in examples},
         key=lambda g: hashlib.sha256(f"{seed}|{g[0]}|{g[1]}".encode()).digest(),
     )
     if len(groups) < 2:
@@ -86,8 +86,8 @@ def hold_out(lessons: Sequence[Lesson], seed: int) -> tuple[list[Lesson], list[L
             "or more, to see when to stop."
         )
     kept = set(groups[: max(1, round(HELD_OUT * len(groups)))])
-    held = [lesson for lesson in lessons if (lesson.task, lesson.group) in kept]
-    return [lesson for lesson in lessons if (lesson.task, lesson.group) not in kept], held
+    held = [example for example in examples if (example.task, example.group) in kept]
+    return [example for example in examples if (example.task, example.group) not in kept], held
 
 
 def _labelled(task: Task) -> Task:

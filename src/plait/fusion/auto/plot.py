@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of the table: score against size, the front as a stepped line."""
+"""The plot of the table: score against size, the front as a stepped line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from plait.charts import standalone
 from plait.charts.frontier import Point, frontier
 from plait.fusion.weights.check import human
 
-PICTURE = "plait_auto.svg"
+PLOT = "plait_auto.svg"
 
 
-def picture(found: Mapping[str, Any]) -> str:
-    """Return the picture of a report as the text of an SVG file."""
+def plot(found: Mapping[str, Any]) -> str:
+    """Return the plot of a report as the text of an SVG file."""
     points = [
         Point(
             row["name"],

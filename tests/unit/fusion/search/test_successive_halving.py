@@ -7,38 +7,38 @@ from hypothesis import strategies as st
 
 from plait.errors import BadInput
 from plait.fusion.search import Candidate, explore
-from plait.fusion.search.items import deal, rungs
+from plait.fusion.search.folds import fold_tasks, rungs
 
 from .worlds import World, space, task
 
 
 def test_the_default_is_measured_first_and_on_everything() -> None:
     world = World(lambda values: 5 * values["weight"] - 5)
-    race, choice = explore(space(budget=12, sampler="random"), [task(documents=100)], world.load)
+    halving, choice = explore(space(budget=12, sampler="random"), [task(documents=100)], world.load)
     assert world.loaded[0].parameters == ()
-    assert choice.default.whole(len(race.rows), race.everything)
+    assert choice.default.whole(len(halving.rows), halving.all_items)
     assert world.items[:32] and all(c.parameters == () for c, _ in world.items[:300])
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
 def test_the_budget_holds_and_no_candidate_is_measured_twice(sampler: str) -> None:
     world = World(lambda values: values["weight"])
-    race, _ = explore(space(budget=13, sampler=sampler, folds=2), [task()], world.load)
-    assert len(race.trials) <= 13
+    halving, _ = explore(space(budget=13, sampler=sampler, folds=2), [task()], world.load)
+    assert len(halving.trials) <= 13
     assert len(set(world.items)) == len(world.items)  # no item twice either
-    assert race.items == len(world.items)
+    assert halving.items == len(world.items)
 
 
 def test_weak_candidates_cost_little() -> None:
     world = World(lambda values: -6 * abs(values["weight"] - 0.5))
-    race, choice = explore(
+    halving, choice = explore(
         space(budget=24, sampler="random", subset=40), [task(documents=120)], world.load
     )
-    everything = len(race.trials) * len(race.decks[0].task.items)
-    assert race.items < 0.7 * everything
+    everything = len(halving.trials) * len(halving.folded_tasks[0].task.items)
+    assert halving.items < 0.7 * everything
     by_weight = {
-        trial.candidate.values.get("weight", 0.5): trial.whole(len(race.rows), race.everything)
-        for trial in race.trials.values()
+        trial.candidate.values.get("weight", 0.5): trial.whole(len(halving.rows), halving.all_items)
+        for trial in halving.trials.values()
     }
     assert not by_weight[max(by_weight)] and not by_weight[min(by_weight)]
     assert abs(choice.best.candidate.values.get("weight", 0.5) - 0.5) < 0.25
@@ -49,8 +49,8 @@ def test_the_same_seed_gives_the_same_search(sampler: str) -> None:
     found = []
     for seed in (4, 4, 5):
         world = World(lambda values: values["weight"])
-        race, choice = explore(space(budget=12, sampler=sampler), [task()], world.load, seed)
-        found.append((list(race.trials), choice.chosen.candidate, choice.gain))
+        halving, choice = explore(space(budget=12, sampler=sampler), [task()], world.load, seed)
+        found.append((list(halving.trials), choice.chosen.candidate, choice.gain))
     assert found[0] == found[1]
     if sampler != "grid":
         assert found[0][0] != found[2][0]
@@ -63,12 +63,12 @@ def test_tpe_goes_where_the_good_ones_are() -> None:
     near = {}
     for sampler in ("tpe", "random"):
         world = World(skill, spread=0.1)
-        race, _ = explore(
+        halving, _ = explore(
             space(budget=40, sampler=sampler, folds=2, subset=1000),
             [task(documents=80)],
             world.load,
         )
-        weights = [t.values["weight"] for t in list(race.trials)[17:]]
+        weights = [t.values["weight"] for t in list(halving.trials)[17:]]
         near[sampler] = sum(abs(weight - 0.85) < 0.12 for weight in weights)
     assert near["tpe"] > near["random"] + 3
 
@@ -85,13 +85,13 @@ def test_decks_hold_every_item_once_and_folds_are_even(
     documents: int, sentences: int, folds: int, seed: int, subset: int | None
 ) -> None:
     one = task(documents=documents, sentences=sentences)
-    (deck,) = deal([one], folds, seed)
-    assert sorted(i.id for g in deck.items for i in g) == sorted(i.id for i in one.items)
-    assert all(len({item.group for item in group}) == 1 for group in deck.items)
-    sizes = [int((deck.folds == fold).sum()) for fold in range(folds)]
+    (folded,) = fold_tasks([one], folds, seed)
+    assert sorted(i.id for g in folded.items for i in g) == sorted(i.id for i in one.items)
+    assert all(len({item.group for item in group}) == 1 for group in folded.items)
+    sizes = [int((folded.folds == fold).sum()) for fold in range(folds)]
     assert max(sizes) - min(sizes) <= 1
-    rows = rungs([deck], subset)
-    assert rows[-1] == (len(deck),)
+    rows = rungs([folded], subset)
+    assert rows[-1] == (len(folded),)
     assert list(rows) == sorted(set(rows))
 
 
@@ -101,29 +101,29 @@ def test_a_document_is_in_the_same_fold_of_every_task() -> None:
         type(item)(item.text, item.label, item.group.replace("b", "a"), item.id)
         for item in second.items
     )
-    decks = deal([first, type(second)("b", "accuracy", shared, (0, 1))], 4, 0)
+    folded_tasks = fold_tasks([first, type(second)("b", "accuracy", shared, (0, 1))], 4, 0)
     folds = [
-        {group[0].group: int(fold) for group, fold in zip(deck.items, deck.folds, strict=True)}
-        for deck in decks
+        {group[0].group: int(fold) for group, fold in zip(folded.items, folded.folds, strict=True)}
+        for folded in folded_tasks
     ]
     assert folds[0] == folds[1]
 
 
 def test_too_few_documents_are_told() -> None:
     with pytest.raises(BadInput, match=r"4 documents.*5 folds"):
-        deal([task(documents=4)], 5, 0)
+        fold_tasks([task(documents=4)], 5, 0)
 
 
 def test_tasks_whose_units_do_not_mix_are_told() -> None:
     other = task("rated")
     other = type(other)("rated", "mse", other.items, other.labels, "regression")
     with pytest.raises(BadInput, match=r"'rated'.*mse"):
-        deal([task(), other], 3, 0)
+        fold_tasks([task(), other], 3, 0)
 
 
 def test_what_was_found_without_an_item_is_measured_after_the_default() -> None:
     solved = Candidate.of("task_arithmetic", weight=0.77)
     world = World(lambda values: 0.5)
-    race, _ = explore(space(budget=4), [task()], world.load, first=[solved])
+    halving, _ = explore(space(budget=4), [task()], world.load, first=[solved])
     assert world.loaded[:2] == [space().default, solved]
-    assert len(race.trials) <= 4
+    assert len(halving.trials) <= 4

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dealing a task's items for a search: into folds by document, in an order that every part follows.
+"""A task's items in folds by document, in an order that every part of a search follows.
 
-Documents are dealt by a hash of their name within each label, so that folds, and the first so many
-documents of the order, hold the labels in the same shares, and the same data give the same folds
-everywhere. A document that is in several tasks is in the same fold of each.
+Documents are put into folds by a hash of their name within each label, so that folds, and the first
+so many documents of the order, hold the labels in the same shares, and the same data give the same
+folds everywhere. A document that is in several tasks is in the same fold of each.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ each group of items, [groups, ...], in order of appearance."""
 
 
 @dataclass(frozen=True)
-class Deck:
-    """One task's items in groups (documents), dealt: in order, each with its fold."""
+class FoldedTask:
+    """One task's items in groups (documents), in order, each with its fold."""
 
     task: Task
     items: tuple[tuple[Any, ...], ...]
@@ -60,8 +60,8 @@ class Deck:
         return len(self.items)
 
 
-def deal(tasks: Sequence[Task], folds: int, seed: int) -> list[Deck]:
-    """Deal the items of some tasks into folds.
+def fold_tasks(tasks: Sequence[Task], folds: int, seed: int) -> list[FoldedTask]:
+    """Put the items of some tasks into folds.
 
     Raises:
         BadInput: if a task has fewer groups than there are folds, or two.
@@ -77,10 +77,10 @@ def deal(tasks: Sequence[Task], folds: int, seed: int) -> list[Deck]:
                 f"{metrics[together[0]]} of task '{together[0]}'; search on tasks of one unit."
             )
     known: dict[str, int] = {}
-    return [_deal_one(task, folds, seed, known) for task in tasks]
+    return [_fold_task(task, folds, seed, known) for task in tasks]
 
 
-def _deal_one(task: Task, folds: int, seed: int, known: dict[str, int]) -> Deck:
+def _fold_task(task: Task, folds: int, seed: int, known: dict[str, int]) -> FoldedTask:
     groups: dict[str, list[Any]] = {}
     for item in task.items:
         groups.setdefault(item.group, []).append(item)
@@ -103,7 +103,7 @@ def _deal_one(task: Task, folds: int, seed: int, known: dict[str, int]) -> Deck:
         names.sort(key=drawn)
         placed += [((i + 0.5) / len(names), label, name) for i, name in enumerate(names)]
     placed.sort()
-    dealt = np.zeros(len(placed), dtype=np.int_)
+    numbers = np.zeros(len(placed), dtype=np.int_)
     free = 0
     for place, (_, _, name) in enumerate(placed):
         # an item without a document is a group of its own, named by its row: no document at all
@@ -111,22 +111,22 @@ def _deal_one(task: Task, folds: int, seed: int, known: dict[str, int]) -> Deck:
         if shared not in known:
             known[shared] = free % folds
             free += 1
-        dealt[place] = known[shared]
-    counts = np.bincount(dealt, minlength=folds)
+        numbers[place] = known[shared]
+    counts = np.bincount(numbers, minlength=folds)
     if counts.min() == 0:
         raise BadInput(
             f"Task '{task.name}' shares its documents with other tasks so that a fold stays empty; "
             "set search.folds lower."
         )
-    return Deck(task, tuple(tuple(groups[name]) for _, _, name in placed), dealt)
+    return FoldedTask(task, tuple(tuple(groups[name]) for _, _, name in placed), numbers)
 
 
-def rungs(decks: Sequence[Deck], subset: int | None) -> list[tuple[int, ...]]:
+def rungs(folded_tasks: Sequence[FoldedTask], subset: int | None) -> list[tuple[int, ...]]:
     """Return, for each round, how many groups of each task it looks at; the last takes all.
 
     `subset` is how many items of each task the first round takes (None: an eighth, 32 at least).
     """
-    sizes = [len(deck.task.items) for deck in decks]
+    sizes = [len(folded.task.items) for folded in folded_tasks]
     first = [max(32, -(-size // 8)) if subset is None else subset for size in sizes]
     found: list[tuple[int, ...]] = []
     factor = 1
@@ -135,7 +135,9 @@ def rungs(decks: Sequence[Deck], subset: int | None) -> list[tuple[int, ...]]:
             size if one * factor >= NEARLY_ALL * size else one * factor
             for size, one in zip(sizes, first, strict=True)
         ]
-        row = tuple(deck.groups_of(count) for deck, count in zip(decks, wanted, strict=True))
+        row = tuple(
+            folded.groups_of(count) for folded, count in zip(folded_tasks, wanted, strict=True)
+        )
         if not found or row != found[-1]:
             found.append(row)
         if wanted == sizes:
@@ -146,22 +148,22 @@ def rungs(decks: Sequence[Deck], subset: int | None) -> list[tuple[int, ...]]:
 class Outcomes:
     """What one candidate made of the items: counts of each group, as far as it was measured."""
 
-    def __init__(self, decks: Sequence[Deck]) -> None:
-        self.decks = decks
-        self.tables: list[Floats | None] = [None] * len(decks)
+    def __init__(self, folded_tasks: Sequence[FoldedTask]) -> None:
+        self.folded_tasks = folded_tasks
+        self.tables: list[Floats | None] = [None] * len(folded_tasks)
 
-    def reach(self, row: Sequence[int], measure: Measure) -> int:
+    def extend(self, row: Sequence[int], measure: Measure) -> int:
         """Measure the groups up to those of a round that are not measured yet; return the items."""
         todo = []
-        for deck, table, stop in zip(self.decks, self.tables, row, strict=True):
+        for folded, table, stop in zip(self.folded_tasks, self.tables, row, strict=True):
             start = 0 if table is None else len(table)
             if start < stop:
-                todo.append(deck.part(start, stop))
+                todo.append(folded.part(start, stop))
         if not todo:
             return 0
         found = measure(todo)
-        for place, deck in enumerate(self.decks):
-            new = found.get(deck.task.name)
+        for place, folded in enumerate(self.folded_tasks):
+            new = found.get(folded.task.name)
             if new is not None:
                 before = self.tables[place]
                 self.tables[place] = new if before is None else np.concatenate([before, new])
@@ -174,11 +176,11 @@ class Outcomes:
         return found[:stop]
 
 
-def direction(decks: Sequence[Deck]) -> int:
+def direction(folded_tasks: Sequence[FoldedTask]) -> int:
     """Return 1 if more of the tasks' metric is better, -1 if less is (an error)."""
     from plait.evaluation.metrics import metric
 
-    return metric(decks[0].task.metric).direction
+    return metric(folded_tasks[0].task.metric).direction
 
 
 def score(outcomes: Outcomes, masks: Sequence[Mask], row: Sequence[int] | None = None) -> float:
@@ -194,4 +196,6 @@ def task_score(
 
     stop = None if row is None else row[place]
     table = outcomes.table(place, stop)
-    return float(metric(outcomes.decks[place].task.metric)(table[mask[: len(table)]].sum(axis=0)))
+    return float(
+        metric(outcomes.folded_tasks[place].task.metric)(table[mask[: len(table)]].sum(axis=0))
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One distillation: its texts, what the teachers say of them, what is taught, what came of it."""
+"""One distillation: the transfer set, the teachers' soft targets on it, training and results."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from plait.evaluation.results import Evaluation, class_of_labels, evaluate
 from plait.evaluation.tasks import Task
 from plait.fusion.datasets import lacking_split, load_tasks
 from plait.fusion.distillation import mixing
-from plait.fusion.distillation.lessons import Lesson, gather, hold_out
 from plait.fusion.distillation.options import Settings
 from plait.fusion.distillation.student import Student
-from plait.fusion.distillation.teachers import Logs, Teacher, ask, look_inside
-from plait.fusion.distillation.teaching import Course, Goal, agreement, teach, truth_of
+from plait.fusion.distillation.teachers import Logs, Teacher, hidden_states, predict
+from plait.fusion.distillation.training import History, Targets, agreement, class_numbers, train
+from plait.fusion.distillation.transfer_set import Example, gather, hold_out
 from plait.fusion.results import Progress
 from plait.recipes.levels import LevelRecipe
 
 if TYPE_CHECKING:
     from plait.fusion.levels import Work
 
-Texts = dict[str, list[Lesson]]
+SELECTED_BY = {
+    "validation": "validation",
+    "teachers": "agreement with the teachers",
+    "nothing": "nothing: the last epoch",
+}
+Texts = dict[str, list[Example]]
 
 
-class School:
-    """One run: the texts, what the teachers say of them, and the lessons made of that."""
+class Distiller:
+    """One run: the texts, what the teachers say of them, and the examples made of that."""
 
     def __init__(
         self,
@@ -42,8 +47,8 @@ class School:
     ) -> None:
         self.recipe, self.settings, self.student, self.work = recipe, settings, student, work
         self.teachers, self.several = teachers, several
-        lessons = gather(recipe, settings, None if self._apart else "")
-        if self._apart and any(not lesson.task for lesson in lessons):
+        examples = gather(recipe, settings, None if self._apart else "")
+        if self._apart and any(not example.task for example in examples):
             raise BadInput("Every entry of parameters.texts needs 'task': each has its teacher.")
         self.validation: list[Task] = []
         self.held: Texts = {}
@@ -52,69 +57,76 @@ class School:
             self.validation = load_tasks(recipe.tasks, recipe.folder, split)
         elif settings.teacher_weights == "validation":
             raise BadInput(f"teacher_weights: validation needs the split '{split}' of every task.")
-        self.by_labels = bool(self.validation) and settings.stop_by == "validation"
-        if not self.by_labels:
-            lessons, held = hold_out(lessons, recipe.seed)
+        self.stop_by = settings.stop_by
+        if self.stop_by == "validation" and not self.validation:
+            self.stop_by = "teachers"
+        if self.stop_by == "teachers":
+            examples, held = hold_out(examples, recipe.seed)
             self.held = _by_task(held)
-        self.lessons = _by_task(lessons)
+        self.examples = _by_task(examples)
 
     @property
     def _apart(self) -> bool:
         """Whether each task has teachers of its own."""
         return self.several or self.settings.teacher_weights == "task"
 
-    def teach(self) -> Course:
-        """Ask the teachers, then teach the student."""
+    def train(self) -> History:
+        """Run the teachers, then train the student."""
         weights = self._class_weights()
-        goals = self._goals(self.lessons, weights, hidden=self.settings.hidden > 0)
-        if self.by_labels:
-            judge = self._judge
+        targets = self._targets(self.examples, weights, hidden=self.settings.hidden > 0)
+        if self.stop_by == "validation":
+            scorer = self._score_student
+        elif self.stop_by == "nothing":
+            scorer = _alike  # of epochs that score alike the last is kept
         else:
-            held = self._goals(self.held, weights, hidden=False)
-            judge = agreement(self.student, held, self.settings.temperature, self.work.threads)
-        return teach(
+            held = self._targets(self.held, weights, hidden=False)
+            scorer = agreement(self.student, held, self.settings.temperature, self.work.threads)
+        return train(
             self.student,
-            goals,
+            targets,
             self.settings,
-            judge,
+            scorer,
             seed=self.recipe.seed,
             threads=self.work.threads,
-            progress=lambda done, total, _: self._tell("Teaching", done, total),
+            progress=lambda done, total, _: self._tell("Training the student", done, total),
             cancelled=self.work.cancelled,
         )
 
-    def results(self, course: Course) -> dict[str, Any]:
-        """Return how the teaching went and, if there is one, what the test split says."""
+    def results(self, history: History) -> tuple[dict[str, Any], Evaluation | None]:
+        """Return how training went and, if there is one, the scores on the test split.
+
+        The second value is the student's scores there, None without such a split.
+        """
         found: dict[str, Any] = {
             "start": self.settings.student,
-            "texts": {task: len(rows) for task, rows in self.lessons.items()},
+            "texts": {task: len(rows) for task, rows in self.examples.items()},
             "labelled": sum(
-                lesson.label is not None for rows in self.lessons.values() for lesson in rows
+                example.label is not None for rows in self.examples.values() for example in rows
             ),
-            "steps": course.steps,
-            "losses": list(course.losses),
-            "judged_by": "validation" if self.by_labels else "agreement with the teachers",
-            "epochs": list(course.scores),
-            "kept_epoch": course.kept,
-            "heads_drawn": list(self.student.fresh),
+            "steps": history.steps,
+            "losses": list(history.losses),
+            "selected_by": SELECTED_BY[self.stop_by],
+            "epochs": [] if self.stop_by == "nothing" else list(history.scores),
+            "best_epoch": history.kept,
+            "new_heads": list(self.student.new_heads),
         }
         split = self.recipe.splits.test
         tasks = self.recipe.tasks
         if split is None or not tasks or lacking_split(tasks, self.recipe.folder, split):
-            return found
+            return found, None
         loaded = load_tasks(tasks, self.recipe.folder, split)
         mine = evaluate(self.student.predictor(self.work.threads), loaded, split)
         found["test"] = mine.to_json(items=False)
         found["teachers"] = {}
         for number, teacher in enumerate(self.teachers):
-            self._tell("Judging the teachers", number, len(self.teachers))
+            self._tell("Scoring the teachers", number, len(self.teachers))
             theirs = self._score(teacher, loaded, split)
             if theirs is not None:
                 found["teachers"][teacher.name] = {
                     "average": theirs.average,
                     "tasks": {name: result.score for name, result in theirs.tasks.items()},
                 }
-        return found
+        return found, mine
 
     def _score(self, teacher: Teacher, tasks: Sequence[Task], split: str) -> Evaluation | None:
         known = [t for t in tasks if (t.name in teacher.tasks if self.several else True)]
@@ -131,7 +143,7 @@ class School:
         if self.settings.teacher_weights != "validation":
             return None
         texts = {task.name: [item.text for item in task.items] for task in self.validation}
-        said = self._answers(texts, "Judging the teachers")
+        said = self._answers(texts, "Scoring the teachers")
         truth = {
             task.name: np.array([classes[item.label] for item in task.items])
             for task in self.validation
@@ -143,13 +155,13 @@ class School:
         weights = mixing.by_class(np.stack(pooled), np.concatenate(list(truth.values())))
         return {"": weights}
 
-    def _goals(
+    def _targets(
         self, texts: Texts, weights: Mapping[str, mixing.Floats] | None, *, hidden: bool
-    ) -> dict[str, Goal]:
-        rows = {task: [lesson.text for lesson in found] for task, found in texts.items()}
-        said = self._answers(rows, "Asking the teachers")
+    ) -> dict[str, Targets]:
+        rows = {task: [example.text for example in found] for task, found in texts.items()}
+        said = self._answers(rows, "Running the teachers")
         inside = self._states(rows) if hidden else {}
-        goals = {}
+        targets = {}
         for task, logs in said.items():
             together = np.stack(logs)
             share = self._weights(task, together, weights)
@@ -158,13 +170,13 @@ class School:
                 counted = mixing.shares(share, len(logs), len(rows[task]))
                 mean = np.einsum("kn,knw->nw", counted, np.stack(inside[task])).astype(np.float32)
                 states = (mean, float(np.mean(np.square(mean))))
-            goals[task] = Goal(
+            targets[task] = Targets(
                 rows[task],
                 mixing.mix(together, share, self.settings.temperature),
                 self._truth(task, texts[task]),
                 states,
             )
-        return goals
+        return targets
 
     def _weights(
         self, task: str, logs: Logs, found: Mapping[str, mixing.Floats] | None
@@ -181,10 +193,10 @@ class School:
                 raise BadInput(f"The teachers of the task '{task}' all have the weight zero.")
         return np.asarray((given / given.sum())[:, None, None])
 
-    def _truth(self, task: str, lessons: Sequence[Lesson]) -> Any:
-        labels = sorted({x.label for x in lessons if x.label is not None}, key=str)
+    def _truth(self, task: str, examples: Sequence[Example]) -> Any:
+        labels = sorted({x.label for x in examples if x.label is not None}, key=str)
         probe = Task(task or "texts", "accuracy", (), tuple(labels))
-        return truth_of(lessons, class_of_labels(probe, self.student.labels(task)))
+        return class_numbers(examples, class_of_labels(probe, self.student.labels(task)))
 
     def _answers(self, texts: Mapping[str, list[str]], stage: str) -> dict[str, list[Logs]]:
         """Return by task what each of its teachers says."""
@@ -192,7 +204,7 @@ class School:
         order = {task: self.student.labels(task) for task in texts}
         for number, teacher in enumerate(self.teachers):
             wanted = {task: rows for task, rows in texts.items() if self._owns(teacher, task)}
-            said = ask(
+            said = predict(
                 teacher,
                 wanted,
                 order,
@@ -209,8 +221,10 @@ class School:
         width = self.student.encoder.config.hidden_size
         for number, teacher in enumerate(self.teachers):
             wanted = {task: rows for task, rows in texts.items() if self._owns(teacher, task)}
-            step = self._step("Looking into the teachers", number)
-            states = look_inside(teacher, wanted, self.work.threads, self.settings.max_length, step)
+            step = self._step("Hidden states of the teachers", number)
+            states = hidden_states(
+                teacher, wanted, self.work.threads, self.settings.max_length, step
+            )
             for task, rows in states.items():
                 if rows.shape[1] != width:
                     raise BadInput(
@@ -229,7 +243,7 @@ class School:
 
         return step
 
-    def _judge(self) -> float:
+    def _score_student(self) -> float:
         self._ask_cancelled()
         return evaluate(
             self.student.predictor(self.work.threads), self.validation, "validation"
@@ -244,8 +258,12 @@ class School:
             raise Cancelled("The distillation was cancelled; nothing was written.")
 
 
-def _by_task(lessons: Sequence[Lesson]) -> Texts:
+def _by_task(examples: Sequence[Example]) -> Texts:
     found: Texts = {}
-    for lesson in lessons:
-        found.setdefault(lesson.task, []).append(lesson)
+    for example in examples:
+        found.setdefault(example.task, []).append(example)
     return found
+
+
+def _alike() -> float:
+    return 0.0

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import Cancelled
 from plait.evaluation.predictors import load_predictor
 from plait.evaluation.results import evaluate
-from plait.fusion.auto.facts import Facts, weigh
+from plait.fusion.auto.budget import CpuBudget
+from plait.fusion.auto.facts import Facts, model_size
 from plait.fusion.auto.options import Settings
 from plait.fusion.auto.rows import Row
-from plait.fusion.auto.spending import Clock
 from plait.fusion.datasets import load_tasks
 from plait.fusion.results import FusionResult, Progress
-from plait.fusion.search.items import Deck, Floats, deal, direction
+from plait.fusion.search.folds import Floats, FoldedTask, direction, fold_tasks
 from plait.recipes.levels import LevelRecipe
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Skipped:
     reason: str
 
 
-class Contest:
+class Experiment:
     """One run of `auto`: rows that were measured, and what was left out."""
 
     def __init__(
@@ -44,12 +44,12 @@ class Contest:
         facts: Facts,
         scratch: Path,
         work: Work,
-        clock: Clock,
+        cpu: CpuBudget,
     ) -> None:
         self.recipe, self.settings, self.facts = recipe, settings, facts
-        self.scratch, self.work, self.clock = scratch, work, clock
+        self.scratch, self.work, self.cpu = scratch, work, cpu
         tasks = load_tasks(recipe.tasks, recipe.folder, recipe.splits.validation)
-        self.decks: list[Deck] = deal(tasks, settings.folds, recipe.seed)
+        self.decks: list[FoldedTask] = fold_tasks(tasks, settings.folds, recipe.seed)
         self.sign = direction(self.decks)
         self.items = sum(len(task.items) for task in tasks)
         self.rows: list[Row] = []
@@ -86,11 +86,9 @@ class Contest:
         level: str = "weights",
     ) -> Row:
         """Make a row of a fusion's result."""
-        weight = weigh(result.out)
-        cost = weight.work / self.facts.single
-        return Row(
-            name, level, data, needed, tables, weight.bytes, cost, result.cpu_seconds, seconds
-        )
+        size = model_size(result.out)
+        cost = size.work / self.facts.single
+        return Row(name, level, data, needed, tables, size.bytes, cost, result.cpu_seconds, seconds)
 
     def load(self, folder: Path) -> Any:
         """Load what predicts with a folder."""
@@ -99,7 +97,7 @@ class Contest:
         )
 
     def run(
-        self, predictor: Any, decks: Sequence[Deck] | None = None
+        self, predictor: Any, decks: Sequence[FoldedTask] | None = None
     ) -> tuple[list[Floats], float]:
         """Return a predictor's tables of whole tasks, and the CPU-seconds that took."""
         started = time.process_time()

@@ -59,7 +59,7 @@ _VARIED: dict[str, tuple[str, ...]] = {
 method divides out again (a weight for all models where they are made to sum to one)."""
 
 
-def varied(method: Method, per_model: bool) -> dict[str, Range | Choices]:
+def default_ranges(method: Method, per_model: bool) -> dict[str, Range | Choices]:
     """Return the coefficients of a method that a search varies by itself, and how far.
 
     With `per_model`, each model's weight is one of them wherever models have a weight.
@@ -71,16 +71,16 @@ def varied(method: Method, per_model: bool) -> dict[str, Range | Choices]:
     return {name: _NARROWER.get((method.name, name), RANGES[name]) for name in names}
 
 
-def usual(method: str, count: int) -> dict[str, Any]:
+def default_values(method: str, count: int) -> dict[str, Any]:
     """Return the values of a method's coefficients that a person takes who does not search.
 
     Raises:
         BadInput: if the method has a coefficient that has no usual value.
     """
-    return tried(method, count)[0].values
+    return default_grid(method, count)[0].values
 
 
-def tried(method: str, count: int) -> list[Candidate]:
+def default_grid(method: str, count: int) -> list[Candidate]:
     """Return the values of a method that are worth a try for `count` models, the usual ones first.
 
     Raises:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from plait.fusion.search.candidates import Candidate
-from plait.fusion.search.items import Deck, Mask, Measure, Outcomes, direction, score
+from plait.fusion.search.folds import FoldedTask, Mask, Measure, Outcomes, direction, score
 
 WARM = 4
 """How many must have been measured on as many items before one is dropped."""
@@ -42,31 +42,31 @@ class Trial:
         return self.kept.get(view, False) and len(self.scores[view]) == rounds
 
 
-class Race:
+class SuccessiveHalving:
     """The candidates of one search, each measured round by round as long as a view keeps it."""
 
     def __init__(
         self,
-        decks: Sequence[Deck],
+        folded_tasks: Sequence[FoldedTask],
         rows: Sequence[tuple[int, ...]],
         folds: int,
         load: Callable[[Candidate], Measure],
     ) -> None:
-        self.decks = decks
+        self.folded_tasks = folded_tasks
         self.rows = rows
         self.folds = folds
         self.load = load
         self.trials: dict[Candidate, Trial] = {}
         self.items = 0
         """Items that were run through a model, in all."""
-        self._direction = direction(decks)
+        self._direction = direction(folded_tasks)
         self._masks: list[list[Mask]] = [
-            [deck.folds != view for deck in decks] for view in range(folds + 1)
+            [folded.folds != view for folded in folded_tasks] for view in range(folds + 1)
         ]
         self._seen: dict[tuple[int, int], list[float]] = {}
 
     @property
-    def everything(self) -> int:
+    def all_items(self) -> int:
         """The view of all items."""
         return self.folds
 
@@ -78,16 +78,20 @@ class Race:
         """Return the groups of each task that a fold's view leaves out."""
         return [~mask for mask in self._masks[fold]]
 
-    def enter(
-        self, candidate: Candidate, views: Sequence[int] | None = None, *, stays: bool = False
+    def evaluate(
+        self,
+        candidate: Candidate,
+        views: Sequence[int] | None = None,
+        *,
+        never_dropped: bool = False,
     ) -> Trial:
         """Measure a candidate for some views (default: all of them) until all have dropped it.
 
-        With `stays` no view drops it: the default must be there to be compared with.
+        With `never_dropped` no view drops it: the default must be there to be compared with.
         """
         trial = self.trials.get(candidate)
         if trial is None:
-            trial = self.trials[candidate] = Trial(candidate, Outcomes(self.decks))
+            trial = self.trials[candidate] = Trial(candidate, Outcomes(self.folded_tasks))
         new = [
             v for v in (range(self.folds + 1) if views is None else views) if v not in trial.kept
         ]
@@ -103,7 +107,7 @@ class Race:
                 for table, stop in zip(trial.outcomes.tables, row, strict=True)
             ):
                 measure = measure or self.load(candidate)
-                self.items += trial.outcomes.reach(row, measure)
+                self.items += trial.outcomes.extend(row, measure)
             for view in alive:
                 found = self._direction * score(trial.outcomes, self._masks[view], row)
                 trial.scores[view].append(found)
@@ -111,10 +115,10 @@ class Race:
                 seen.append(found)
                 better = int(np.count_nonzero(np.array(seen) > found))
                 weak = len(seen) >= WARM and better >= -(-len(seen) // 2)
-                if weak and place < len(self.rows) - 1 and not stays:
+                if weak and place < len(self.rows) - 1 and not never_dropped:
                     trial.kept[view] = False
         return trial
 
-    def finalists(self, view: int) -> list[Trial]:
+    def fully_measured(self, view: int) -> list[Trial]:
         """Return what a view has seen on all its items, in the order of measuring."""
         return [t for t in self.trials.values() if t.whole(len(self.rows), view)]

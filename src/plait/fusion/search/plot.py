@@ -11,7 +11,7 @@ from plait.errors import BadInput
 from plait.recipes.fusion import hint
 
 
-def picture(report: Mapping[str, Any], parameter: str | None = None) -> str:
+def plot(report: Mapping[str, Any], parameter: str | None = None) -> str:
     """Draw a search: score over the one coefficient that varied, or in the order of measuring.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from plait.fusion.search import Space, build_space
-from plait.fusion.search.closed import closed_form
+from plait.fusion.search.closed_form import closed_form
 from plait.fusion.weights.checkpoints import STATISTICS, open_checkpoint
 from plait.recipes.fusion import parse_recipe
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teaching: what the student learns of each text, the loss, and when to stop."""
+"""Training the student: targets of each text, the loss, and when to stop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.fusion.distillation.lessons import Lesson
 from plait.fusion.distillation.mixing import Floats, soften
 from plait.fusion.distillation.options import Settings
 from plait.fusion.distillation.student import Student
 from plait.fusion.distillation.teachers import encode
+from plait.fusion.distillation.transfer_set import Example
 from plait.pretrained import limited_threads, pad
 from plait.training.loop import optimise
 
@@ -22,7 +22,7 @@ NO_LABEL = -1
 
 
 @dataclass(frozen=True)
-class Goal:
+class Targets:
     """What is learnt of one task's texts, one row each.
 
     `hidden` is None, or the states to match and their mean square.
@@ -35,8 +35,8 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How the teaching went: the judge's score before it and after each epoch."""
+class History:
+    """How training went: losses, and the student's score before it and after each epoch."""
 
     losses: tuple[float, ...]
     scores: tuple[float, ...]
@@ -45,18 +45,18 @@ class Course:
     steps: int
 
 
-def teach(
+def train(
     student: Student,
-    goals: Mapping[str, Goal],
+    targets: Mapping[str, Targets],
     settings: Settings,
-    judge: Callable[[], float],
+    scorer: Callable[[], float],
     *,
     seed: int,
     threads: int | None = None,
     progress: Callable[[int, int, float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Course:
-    """Train a student on its goals, and leave it as it was when the judge liked it best.
+) -> History:
+    """Train a student on its targets, and leave it as it was when it scored best.
 
     The loss of a text is `alpha` times the divergence from what the teachers say, at the
     temperature and times its square (Hinton et al. 2015), plus `1 - alpha` times the cross-entropy
@@ -64,9 +64,9 @@ def teach(
 
     Args:
         student: changed in place.
-        goals: by task.
+        targets: by task.
         settings: of the recipe.
-        judge: scores the student as it is; higher is better.
+        scorer: scores the student as it is; higher is better.
         seed: of the order of texts and of dropout.
         threads: how many torch may use.
         progress: called with the steps done, the steps in all and the loss.
@@ -78,17 +78,17 @@ def teach(
     """
     import torch
 
-    tasks = list(goals)
+    tasks = list(targets)
     places = [
-        (number, row) for number, task in enumerate(tasks) for row in range(_size(goals, task))
+        (number, row) for number, task in enumerate(tasks) for row in range(_size(targets, task))
     ]
     rows = [
         ids
         for task in tasks
-        for ids in encode(student.tokenizer, goals[task].texts, student.max_length)
+        for ids in encode(student.tokenizer, targets[task].texts, student.max_length)
     ]
-    starts = np.cumsum([0, *(_size(goals, task) for task in tasks)])
-    loss_of = [_loss(student, task, goals[task], settings) for task in tasks]
+    starts = np.cumsum([0, *(_size(targets, task) for task in tasks)])
+    loss_of = [_loss(student, task, targets[task], settings) for task in tasks]
 
     def loss(batch: list[int]) -> Any:
         number = places[batch[0]][0]
@@ -98,17 +98,17 @@ def teach(
     with limited_threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student.freeze(embeddings=settings.freeze_embeddings, heads=not settings.tune_heads)
-        scores = [judge()]
-        best = student.remember()
+        scores = [scorer()]
+        best = student.snapshot()
         student.train()
 
         def after_epoch(epoch: int) -> bool:
             nonlocal best
-            scores.append(judge())
+            scores.append(scorer())
             student.train()
             kept = _latest_best(scores)
             if kept == epoch:
-                best = student.remember()
+                best = student.snapshot()
             return epoch - kept >= settings.patience
 
         losses, steps = optimise(
@@ -124,34 +124,34 @@ def teach(
             cancelled=cancelled,
             after_epoch=after_epoch,
         )
-        student.recall(best)
-    return Course(tuple(losses), tuple(scores), _latest_best(scores), steps)
+        student.restore(best)
+    return History(tuple(losses), tuple(scores), _latest_best(scores), steps)
 
 
 def agreement(
-    student: Student, held: Mapping[str, Goal], temperature: float, threads: int | None
+    student: Student, held: Mapping[str, Targets], temperature: float, threads: int | None
 ) -> Callable[[], float]:
-    """Return a judge that needs no labels: how well texts held out are answered like the teachers.
+    """Return a scorer that needs no labels: how well texts held out are answered like the teachers.
 
     It gives minus the mean cross-entropy, each task weighing the same.
     """
 
-    def judge() -> float:
+    def scorer() -> float:
         found = []
         predictor = student.predictor(threads)
-        for task, goal in held.items():
+        for task, target in held.items():
             own = predictor if student.head(task) == "" else predictor.for_task(task)
-            said = soften(own.log_probabilities(list(goal.texts)), temperature)
-            found.append(float((goal.soft * np.log(np.maximum(said, 1e-12))).sum(axis=1).mean()))
+            said = soften(own.log_probabilities(list(target.texts)), temperature)
+            found.append(float((target.soft * np.log(np.maximum(said, 1e-12))).sum(axis=1).mean()))
         return float(np.mean(found))
 
-    return judge
+    return scorer
 
 
-def truth_of(lessons: Sequence[Lesson], classes: Mapping[Any, int]) -> NDArray[np.int64]:
-    """Return the class of each lesson's label, `NO_LABEL` where it has none."""
+def class_numbers(examples: Sequence[Example], classes: Mapping[Any, int]) -> NDArray[np.int64]:
+    """Return the class of each example's label, `NO_LABEL` where it has none."""
     return np.array(
-        [NO_LABEL if lesson.label is None else classes[lesson.label] for lesson in lessons],
+        [NO_LABEL if example.label is None else classes[example.label] for example in examples],
         dtype=np.int64,
     )
 
@@ -161,21 +161,21 @@ def _latest_best(scores: Sequence[float]) -> int:
     return len(scores) - 1 - int(np.argmax(scores[::-1]))
 
 
-def _size(goals: Mapping[str, Goal], task: str) -> int:
-    return len(goals[task].texts)
+def _size(targets: Mapping[str, Targets], task: str) -> int:
+    return len(targets[task].texts)
 
 
 def _loss(
-    student: Student, task: str, goal: Goal, settings: Settings
+    student: Student, task: str, target: Targets, settings: Settings
 ) -> Callable[[dict[str, Any], list[int]], Any]:
     """Return the loss of some of a task's texts."""
     import torch
     from torch.nn import functional
 
     model = student.models[student.head(task)]
-    soft = torch.from_numpy(goal.soft.astype(np.float32))
-    labels = torch.from_numpy(goal.labels)
-    states = None if goal.hidden is None else torch.from_numpy(goal.hidden[0])
+    soft = torch.from_numpy(target.soft.astype(np.float32))
+    labels = torch.from_numpy(target.labels)
+    states = None if target.hidden is None else torch.from_numpy(target.hidden[0])
     temperature, alpha = settings.temperature, settings.alpha
 
     def loss(inputs: dict[str, Any], chosen: list[int]) -> Any:
@@ -188,10 +188,10 @@ def _loss(
             right = functional.cross_entropy(output.logits, truth.clamp(min=0), reduction="none")
             each = torch.where(known, alpha * each + (1 - alpha) * right, each)
         total = each.mean()
-        if states is not None and goal.hidden is not None:
+        if states is not None and target.hidden is not None:
             mask = inputs["attention_mask"][..., None].to(logs.dtype)
             ours = (output.hidden_states[-1] * mask).sum(dim=1) / mask.sum(dim=1)
-            apart = functional.mse_loss(ours, states[chosen]) / goal.hidden[1]
+            apart = functional.mse_loss(ours, states[chosen]) / target.hidden[1]
             total = total + settings.hidden * apart
         return total
 

@@ -21,7 +21,7 @@ _SAME = 1e-12
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepFunction:
     """A step function on [0, 1]: `scores[i]` between `edges[i]` and `edges[i + 1]`."""
 
     edges: Floats
@@ -33,8 +33,8 @@ class Steps:
         found: Floats = self.scores[np.clip(index, 0, len(self.scores) - 1)]
         return found
 
-    def best(self, wish: float) -> float:
-        """Return the place of the best step that is nearest to a wish, away from the step's ends.
+    def best(self, near: float) -> float:
+        """Return the place of the best step that is nearest to a near, away from the step's ends.
 
         An edge is where an item changes sides: a place just beside it would hang on that item.
         """
@@ -43,11 +43,11 @@ class Steps:
         inset = (high - low) / 4
         low = np.where(low > 0, low + inset, low)
         high = np.where(high < 1, high - inset, high)
-        inside = np.clip(wish, low, high)
-        return float(inside[np.abs(inside - wish).argmin()])
+        inside = np.clip(near, low, high)
+        return float(inside[np.abs(inside - near).argmin()])
 
 
-def steps(one: Floats, other: Floats, outputs: Outputs) -> Steps:
+def steps(one: Floats, other: Floats, outputs: Outputs) -> StepFunction:
     """Return the tasks' mean score of `α · one + (1 - α) · other`, each [n, classes], over α."""
     start, places, items, classes = corners(one, other)
     order = np.argsort(places, kind="stable")
@@ -80,7 +80,7 @@ def steps(one: Floats, other: Floats, outputs: Outputs) -> Steps:
             tables = table + change.cumsum(axis=0)
             total[low + 1 : high + 1] += scorer(tables)
             table = tables[-1]
-    return Steps(np.concatenate([[0.0], edges, [1.0]]), total / len(tasks))
+    return StepFunction(np.concatenate([[0.0], edges, [1.0]]), total / len(tasks))
 
 
 def corners(one: Floats, other: Floats) -> tuple[Integers, Floats, Integers, Integers]:
