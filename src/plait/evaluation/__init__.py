@@ -7,7 +7,7 @@ Importing this needs numpy alone; torch and transformers are imported when a mod
 from __future__ import annotations
 
 from plait.evaluation.calibration import Calibration, calibrated, calibration, temperature
-from plait.evaluation.classifier import OutputEnsemble, Predictor, Remembered, TextClassifier
+from plait.evaluation.classifier import CachedPredictor, OutputEnsemble, Predictor, TextClassifier
 from plait.evaluation.comparison import Comparison, Difference, compare
 from plait.evaluation.folders import evaluate_folder
 from plait.evaluation.index import model_index, write_card, write_eval_results
@@ -20,6 +20,7 @@ from plait.evaluation.verdicts import Judgement, TaskJudgement, Verdict, judge
 
 __all__ = [
     "Average",
+    "CachedPredictor",
     "Calibration",
     "Comparison",
     "Difference",
@@ -32,7 +33,6 @@ __all__ = [
     "OutputEnsemble",
     "OwnModel",
     "Predictor",
-    "Remembered",
     "Task",
     "TaskJudgement",
     "TaskResult",

@@ -112,7 +112,7 @@ class TextClassifier:
         return [list(ids) for ids in encoded["input_ids"]]
 
 
-class Remembered:
+class CachedPredictor:
     """A model that runs once over the same samples, for use alone and in an ensemble."""
 
     def __init__(self, model: Predictor) -> None:

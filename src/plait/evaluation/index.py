@@ -75,9 +75,7 @@ def model_index(
             raise BadInput(f"There is no spec of task '{task}'; its data set cannot be named.")
         spec = known[task]
         kind, title = PIPELINES[spec.type]
-        dataset = {"name": task, "type": spec.dataset, "split": evaluation.split}
-        if spec.revision != "main":
-            dataset["revision"] = spec.revision
+        dataset = dataset_of(spec, evaluation.split)
         scores = result.scores if every else {result.metric: result.score}
         metrics = [_metric(one, value, result) for one, value in scores.items()]
         results.append(
@@ -86,13 +84,29 @@ def model_index(
     return [{"name": name, "results": results}]
 
 
+def dataset_of(spec: TaskSpec, split: str) -> dict[str, str]:
+    """Return how a card names a task's data: a repository, or a folder's name alone."""
+    known = _REPOSITORY.fullmatch(spec.dataset) is not None
+    dataset = {"name": spec.name, "type": spec.dataset if known else Path(spec.dataset).name}
+    dataset["split"] = split
+    if spec.revision != "main":
+        dataset["revision"] = spec.revision
+    return dataset
+
+
 def write_card(
-    folder: Path, evaluation: Evaluation, specs: Sequence[TaskSpec], *, every: bool = False
+    folder: Path,
+    evaluation: Evaluation,
+    specs: Sequence[TaskSpec],
+    *,
+    every: bool = False,
+    name: str | None = None,
 ) -> Path:
     """Write results into the `model-index` of a model folder's README.md.
 
     A result of the same task, data set, split and metric is replaced; all others stay, and so does
-    one that names its source or was verified: it is somebody else's.
+    one that names its source or was verified: it is somebody else's. `name` is the model's, where
+    the card has none yet (default: the folder's).
 
     Raises:
         BadInput: if the card cannot be read.
@@ -101,8 +115,8 @@ def write_card(
     content = card.read_text("utf-8") if card.is_file() else f"# {Path(folder).resolve().name}\n"
     parsed = parse_card(content)
     before = parsed.data.get("model-index")
-    name = _name(before) or Path(folder).resolve().name
-    new = model_index(name, evaluation, specs, every=every)
+    known = _name(before) or name or Path(folder).resolve().name
+    new = model_index(known, evaluation, specs, every=every)
     data = {**parsed.data, "model-index": merge_results(before, new)}
     _replace(card, dump_card(data, parsed.text))
     return card

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,32 @@ def exchange_p(measure: Measure, *, rounds: int = ROUNDS, seed: int = 0, key: st
     # sums in another order differ by rounding: what equals the effect counts as reaching it
     beyond = np.count_nonzero(strayed >= effect - 1e-12 * max(1.0, effect))
     return float((1 + beyond) / (1 + len(strayed)))
+
+
+def needed_items(n: int, reach: float, room: float, *, confidence: float, power: float) -> int:
+    """Return how many items let a one-sided bound clear a limit with the chance ``power``.
+
+    Standard errors shrink with the square root of the number of items, so with the spread of the
+    paired differences found on ``n`` items, ``n * ((z_confidence + z_power) * se / room)**2`` do
+    (Chow, Shao & Wang, "Sample Size Calculations in Clinical Research", section 3.2).
+
+    Args:
+        n: items that there are, in documents like those to come.
+        reach: how far the bound lies from the estimate on them: ``z_confidence * se``.
+        room: how far the limit lies from the truth that shall be told from it; above zero.
+        confidence: of the bound.
+        power: the chance with which the bound shall clear the limit.
+    """
+    return math.ceil(n * (detectable(reach, confidence=confidence, power=power) / room) ** 2)
+
+
+def detectable(reach: float, *, confidence: float, power: float) -> float:
+    """Return the smallest true difference that the items behind a bound show with this power.
+
+    ``reach`` is how far the one-sided bound lies from the estimate.
+    """
+    normal = NormalDist()
+    return reach * (1 + normal.inv_cdf(power) / normal.inv_cdf(confidence))
 
 
 def _binomial(b: int, c: int) -> tuple[float, float]:

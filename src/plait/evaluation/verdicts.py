@@ -14,17 +14,26 @@ The rule, on differences candidate minus main measured on the same items:
 
 All must pass for the merge to pass, so that the chance to let through a candidate whose true loss
 on some task is the margin or more is at most 1 - confidence, however many tasks there are.
+(Passing asks for every test at once: an intersection-union test, which needs no correction; Berger,
+"Multiparameter Hypothesis Testing and Acceptance Sampling", Technometrics 24, 1982. Refusing for
+any one task does, hence Holm.)
+
+*Not enough data* says how many items would be enough: so many that, were the candidate to lose
+nothing (of a target or the average: to gain the smallest effect worth having), it would pass with
+the chance ``power``, by the spread of the paired differences that was found. The observed effect
+does not enter: a sample size made from it is the p-value again (Hoenig & Heisey, "The Abuse of
+Power", The American Statistician 55, 2001).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from plait.evaluation.bootstrap import holm
 from plait.evaluation.comparison import Comparison, Difference
+from plait.evaluation.significance import detectable, needed_items
 
 if TYPE_CHECKING:
     from plait.recipes.project import GateSpec, TaskSpec
@@ -50,8 +59,9 @@ class TaskJudgement:
     verdict: Verdict
     note: str
     needed: int | None
-    """Items that would be enough if the difference stayed as it is; None if none are needed, or
-    no number would do."""
+    """Items that would be enough to tell; None if there are enough, or no number would do."""
+    detectable: float | None = None
+    """The smallest true difference that these items show with the gate's power."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Judgement:
                 "verdict": one.verdict,
                 "note": one.note,
                 "needed": one.needed,
+                "detectable": one.detectable,
             }
 
         return {
@@ -93,28 +104,72 @@ def judge(comparison: Comparison, gate: GateSpec, tasks: Sequence[TaskSpec]) -> 
     p_values = dict(
         zip(deciding, holm([comparison.tasks[name].p for name in deciding]), strict=True)
     )
-    alpha = 1 - comparison.confidence
+    plan = _Plan(1 - comparison.confidence, gate)
     judged = {}
     for name, spec in specs.items():
         difference = comparison.tasks.get(name)
         alone = 1.0 if difference is None else difference.p
-        judged[name] = _judge_task(spec, difference, p_values.get(name, alone), alpha)
-    average = _judge_average(comparison.average, gate, alpha)
+        judged[name] = _judge_task(spec, difference, p_values.get(name, alone), plan)
+    average = _judge_average(comparison.average, plan)
     counted = [judged[name] for name, spec in specs.items() if spec.role != "watched"]
     verdict, reason = _overall(counted, average)
     return Judgement(verdict, reason, judged, average)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """The gate's levels, and what its numbers of items are planned for."""
+
+    alpha: float
+    gate: GateSpec
+
+    def reach(self, difference: Difference) -> float:
+        return difference.gain - difference.least_gain
+
+    def detectable(self, difference: Difference) -> float | None:
+        if _too_few(difference) is not None:
+            return None
+        return detectable(self.reach(difference), confidence=1 - self.alpha, power=self.gate.power)
+
+    def items(self, difference: Difference, truth: float, floor: float) -> int | None:
+        """Return the items with which a candidate of this true gain would clear the floor."""
+        room = truth - floor
+        if room <= 0:
+            return None
+        return needed_items(
+            difference.n,
+            self.reach(difference),
+            room,
+            confidence=1 - self.alpha,
+            power=self.gate.power,
+        )
+
+    def told(
+        self, difference: Difference, needed: int | None, truth: str
+    ) -> tuple[str, int | None]:
+        """Say how many items would tell, or that there are enough and it is the candidate."""
+        if needed is None:
+            return "", None
+        if needed <= difference.n:
+            return f" (one that {truth} would pass on these {difference.n:,} items)", None
+        return f" (about {needed:,} items would tell)", needed
+
+
 def _judge_task(
-    spec: TaskSpec, difference: Difference | None, p_adjusted: float, alpha: float
+    spec: TaskSpec, difference: Difference | None, p_adjusted: float, plan: _Plan
 ) -> TaskJudgement:
+    shows = None if difference is None else plan.detectable(difference)
+
     def told(verdict: Verdict, note: str, needed: int | None = None) -> TaskJudgement:
-        return TaskJudgement(spec.name, spec.role, spec.margin, verdict, note, needed)
+        return TaskJudgement(spec.name, spec.role, spec.margin, verdict, note, needed, shows)
 
     if difference is None:
         return told(UNDECIDED, f"{spec.name} was not measured.")
+    alpha = plan.alpha
     sure, told_as = _percent(1 - alpha), _Unit(difference)
     gain, least = difference.gain, difference.least_gain
+    # A unit of its own (an error's) has no share of a hundred to be worth having.
+    worth = plan.gate.smallest_effect if difference.share else max(gain, 0.0)
     shown = f"{spec.name} changes by {told_as.signed(difference.effect)}"
     lack = _too_few(difference)
     if lack is not None:
@@ -123,20 +178,18 @@ def _judge_task(
     if least <= -spec.margin:
         if gain < 0 and p_adjusted < alpha:
             return told(REGRESSES, f"{shown}, a significant loss; {allowed}.")
-        needed = _needed(difference, -spec.margin)
-        return told(
-            UNDECIDED,
-            f"{shown}, but the true loss may be up to {told_as.size(-least)}; "
-            f"{allowed}{_enough(needed)}.",
-            needed,
-        )
+        truth = 0.0 if spec.margin else worth
+        what = "loses nothing" if spec.margin else f"gains {told_as.size(worth)}"
+        enough, needed = plan.told(difference, plan.items(difference, truth, -spec.margin), what)
+        note = f"{shown}, but the true loss may be up to {told_as.size(-least)}; {allowed}{enough}."
+        return told(UNDECIDED, note, needed)
     if spec.role == "target" and least <= 0:
         if gain < 0 and p_adjusted < alpha:
             return told(REGRESSES, f"{shown}, a significant loss, and this task must gain.")
-        needed = _needed(difference, 0.0)
-        return told(
-            UNDECIDED, f"{shown}; a gain is asked for and not shown{_enough(needed)}.", needed
+        enough, needed = plan.told(
+            difference, plan.items(difference, worth, 0.0), f"gains {told_as.size(worth)}"
         )
+        return told(UNDECIDED, f"{shown}; a gain is asked for and not shown{enough}.", needed)
     if least >= 0:
         return told(PASSES, f"{shown}, a gain.")
     return told(
@@ -145,9 +198,11 @@ def _judge_task(
     )
 
 
-def _judge_average(difference: Difference, gate: GateSpec, alpha: float) -> TaskJudgement:
+def _judge_average(difference: Difference, plan: _Plan) -> TaskJudgement:
+    gate, alpha, shows = plan.gate, plan.alpha, plan.detectable(difference)
+
     def told(verdict: Verdict, note: str, needed: int | None = None) -> TaskJudgement:
-        return TaskJudgement("average", "average", gate.margin, verdict, note, needed)
+        return TaskJudgement("average", "average", gate.margin, verdict, note, needed, shows)
 
     sure, told_as = _percent(1 - alpha), _Unit(difference)
     gain, least = difference.gain, difference.least_gain
@@ -159,17 +214,24 @@ def _judge_average(difference: Difference, gate: GateSpec, alpha: float) -> Task
     if least <= floor:
         if gain < 0 and difference.p < alpha:
             return told(REGRESSES, f"{shown}, a significant loss.")
-        needed = _needed(difference, floor)
+        truth = max(gate.minimum_gain, gate.smallest_effect)
+        enough, needed = plan.told(
+            difference, plan.items(difference, truth, floor), f"gains {told_as.size(truth)}"
+        )
         return told(
             UNDECIDED,
             f"{shown}, but may truly be {told_as.gain(least)}; "
-            f"{told_as.gain(floor)} is the least{_enough(needed)}.",
+            f"{told_as.gain(floor)} is the least{enough}.",
             needed,
         )
     if gain < gate.minimum_gain:
         wanted = f"at least {told_as.gain(gate.minimum_gain)}" if gate.minimum_gain else "no loss"
         return told(UNDECIDED, f"{shown}, and {wanted} is asked for.")
-    return told(PASSES, f"{shown} (at {sure} confidence by {told_as.gain(least)} or better).")
+    small = gain < gate.smallest_effect and difference.share
+    worth = f", less than the {told_as.size(gate.smallest_effect)} worth having" if small else ""
+    return told(
+        PASSES, f"{shown}{worth} (at {sure} confidence by {told_as.gain(least)} or better)."
+    )
 
 
 def _overall(tasks: Sequence[TaskJudgement], average: TaskJudgement) -> tuple[Verdict, str]:
@@ -193,22 +255,6 @@ def _too_few(difference: Difference) -> str | None:
             "the least"
         )
     return None
-
-
-def _needed(difference: Difference, floor: float) -> int | None:
-    """Return the number of items at which the lower bound of the gain would reach ``floor``.
-
-    A bound's distance from the effect shrinks with the square root of the number of items.
-    """
-    room = difference.gain - floor
-    if room <= 0:
-        return None
-    reach = difference.gain - difference.least_gain
-    return math.ceil(difference.n * (reach / room) ** 2)
-
-
-def _enough(needed: int | None) -> str:
-    return "" if needed is None else f" (about {needed:,} items would tell)"
 
 
 class _Unit:

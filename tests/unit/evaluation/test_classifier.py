@@ -13,9 +13,9 @@ import pytest
 
 from plait.errors import BadInput, PlaitError
 from plait.evaluation import (
+    CachedPredictor,
     Item,
     OutputEnsemble,
-    Remembered,
     Task,
     TextClassifier,
     evaluate,
@@ -84,7 +84,7 @@ def test_a_remembered_model_runs_once_over_the_same_texts() -> None:
             runs.append(len(texts))
             return super().predict(texts)
 
-    model = Remembered(Counting([[0.8, 0.2], [0.4, 0.6]]))
+    model = CachedPredictor(Counting([[0.8, 0.2], [0.4, 0.6]]))
     seen: list[tuple[int, int]] = []
     first = model.predict(["a", "b"])
     first[:] = 0

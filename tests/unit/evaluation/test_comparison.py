@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import BadInput
-from plait.evaluation import Evaluation, ItemScore, compare, judge
+from plait.evaluation import Evaluation, ItemScore, compare, judge, measures, results
 from plait.evaluation.bootstrap import holm, student
 from plait.evaluation.results import score_items, summarise
 from plait.recipes.project import GateSpec, TaskSpec
@@ -34,6 +34,14 @@ def ungrouped(evaluation: Evaluation) -> Evaluation:
     )
 
 
+@pytest.fixture
+def single_scores_without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spend next to nothing on the intervals of single models, which nothing here looks at."""
+    monkeypatch.setattr(results, "RESAMPLES", 2)
+    monkeypatch.setattr(measures, "LEAST", 2)
+
+
+@pytest.mark.usefixtures("single_scores_without_intervals")
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(0)
     skills = (1.6, 1.3)
@@ -51,6 +59,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert naive / worlds < 0.90
 
 
+@pytest.mark.usefixtures("single_scores_without_intervals")
 def test_a_model_that_is_worse_by_the_margin_rarely_passes() -> None:
     random = np.random.default_rng(1)
     skills = (1.1, 1.6)
@@ -67,6 +76,7 @@ def test_a_model_that_is_worse_by_the_margin_rarely_passes() -> None:
     assert passed > 0  # the bound is not merely timid
 
 
+@pytest.mark.usefixtures("single_scores_without_intervals")
 def test_equal_models_are_seldom_called_worse_however_many_tasks() -> None:
     random = np.random.default_rng(2)
     names = ("a", "b", "c", "d")

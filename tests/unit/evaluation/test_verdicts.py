@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from plait.evaluation import Comparison, Difference, judge
@@ -62,9 +63,53 @@ def test_a_loss_that_items_cannot_tell_is_not_enough_data_and_says_how_many_woul
     unsure = difference(-0.01, 0.08, p=0.7, n=100)
     judged = judge(comparison(GAIN, a=GAIN, b=unsure), GATE, specs("a", "b"))
     assert judged.verdict == "not enough data"
-    # the bound is 8 points away and may be 4: four times the items
-    assert judged.tasks["b"].needed == 400
-    assert "about 400 items would tell" in judged.reason
+    # the bound lies 1.64 standard errors away; 1.64 + 0.84 of them must fit into the margin
+    assert judged.tasks["b"].needed == 585
+    assert "about 585 items would tell" in judged.reason
+    assert judged.tasks["b"].detectable == pytest.approx(0.121, abs=1e-3)
+
+
+def test_items_that_are_enough_are_not_blamed() -> None:
+    unsure = difference(-0.03, 0.03, p=0.2, n=1_000)
+    judged = judge(comparison(GAIN, a=GAIN, b=unsure), GATE, specs("a", "b"))
+    assert judged.verdict == "not enough data"
+    assert judged.tasks["b"].needed is None
+    assert "one that loses nothing would pass on these 1,000 items" in judged.reason
+
+
+def test_a_target_is_planned_for_the_smallest_effect_worth_having() -> None:
+    found = difference(0.001, 0.02, p=0.5, n=1_000)
+    gate = replace(GATE, smallest_effect=0.01)
+    judged = judge(comparison(GAIN, a=found), gate, specs("a", role="target"))
+    assert judged.tasks["a"].needed == 9_141  # 1,000 * (3.02 / 1.0) ** 2
+    easier = judge(comparison(GAIN, a=found), GATE, specs("a", role="target"))
+    assert easier.tasks["a"].needed == 2_286
+
+
+def test_a_pass_that_is_hardly_worth_having_says_so() -> None:
+    small = difference(0.004, 0.005, p=0.2)
+    judged = judge(comparison(small, a=small), GATE, specs("a"))
+    assert judged.verdict == "passes"
+    assert "less than the 2.0 points worth having" in judged.reason
+
+
+@pytest.mark.parametrize("power", [0.6, 0.9])
+def test_as_many_items_as_are_asked_for_pass_with_the_chance_that_was_asked_for(
+    power: float,
+) -> None:
+    """Plan from one measurement, then measure again on that many items, often."""
+    random = np.random.default_rng(3)
+
+    def bound(n: int) -> float:
+        return float(0.0 - 1.6449 * 0.4 / np.sqrt(n))
+
+    few = difference(0.0, -bound(100), n=100)
+    gate = replace(GATE, power=power)
+    needed = judge(comparison(GAIN, a=few), gate, specs("a")).tasks["a"].needed
+    assert needed is not None
+    drawn = random.normal(0.0, 0.4, size=(4_000, needed)).mean(axis=1)
+    passed = np.mean(drawn + bound(needed) > -0.05)
+    assert passed == pytest.approx(power, abs=0.03)
 
 
 def test_significance_is_adjusted_over_the_tasks_that_decide() -> None:
@@ -151,4 +196,5 @@ def test_plain_values_for_the_report() -> None:
         "verdict": "passes",
         "note": "a changes by +3.0 points, a gain.",
         "needed": None,
+        "detectable": pytest.approx(0.0151, abs=1e-4),
     }
