@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written is read again, by us and by the libraries that others use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from plait.errors import BadInput
+from plait.graphs import schema
+from plait.graphs.exchange import export_graph, import_graph
+from plait.graphs.exchange.names import Names
+from plait.graphs.graph import Builder, Graph
+from plait.recipes.graph import GraphFile, Predicate
+
+from ..drawing import FILE, graphs
+
+LAWS = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def sample() -> Graph:
+    builder = Builder(GraphFile(prefixes={"ex": "https://example.org/"}))
+    builder.label("berlin", "Berlin", language="de", source="a")
+    builder.label("berlin", "Spree-Athen <&> \"'", language="de", source="a", main=False)
+    builder.entity("berlin", types=["ex:City"])
+    builder.statement(
+        "berlin", "population", value="3677472", datatype="integer", source="a", confidence=0.5
+    )
+    builder.statement(
+        "berlin", "population", value="3600000", datatype="integer", source="b",
+        rank="deprecated", evidence=["once upon a time"],
+    )  # fmt: skip
+    builder.statement("berlin", "lies in", object="https://x.org/Germany", source="b")
+    builder.statement("berlin", "ex:twin", object="ex:Paris", source="b", recorded="2020")
+    builder.statement(
+        "berlin", "motto", value="hallo\n\x0bWelt", datatype="langString", language="de", source="b"
+    )
+    return builder.build()
+
+
+@pytest.mark.parametrize("suffix", ["nt", "nq", "ttl", "trig"])
+@LAWS
+@given(graph=graphs())
+def test_rdf_with_quoted_triples_loses_nothing_of_a_statement(
+    suffix: str, graph: Graph, tmp_path: Path
+) -> None:
+    path = export_graph(graph, tmp_path / f"graph.{suffix}")
+    again = import_graph(path, source="elsewhere", file=FILE).graph
+    assert again.statements.equals(graph.statements)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@LAWS
+@given(graph=graphs())
+def test_tables_lose_nothing_of_a_statement(suffix: str, graph: Graph, tmp_path: Path) -> None:
+    path = export_graph(graph, tmp_path / f"graph.{suffix}")
+    assert import_graph(path, source="x", file=FILE).graph.statements.equals(graph.statements)
+
+
+@pytest.mark.parametrize("suffix", ["jsonld", "rdf"])
+def test_plainer_rdf_keeps_what_is_said(suffix: str, tmp_path: Path) -> None:
+    path = export_graph(sample(), tmp_path / f"graph.{suffix}")
+    again = import_graph(path, source="a", file=sample().file).graph
+    said = {
+        (r["subject"], r["predicate"], r["object"] or r["value"])
+        for r in again.statements.to_pylist()
+    }
+    assert ("berlin", "ex:twin", "ex:Paris") in said
+    assert ("berlin", "population", "3677472") in said
+    assert ("berlin", "population", "3600000") not in said, "what is deprecated is not asserted"
+
+
+def test_other_libraries_read_our_rdf(tmp_path: Path) -> None:
+    rdflib = pytest.importorskip("rdflib")
+    path = export_graph(sample(), tmp_path / "graph.ttl", annotations=False)
+    found = rdflib.Graph().parse(path)
+    label = rdflib.RDFS.label
+    assert rdflib.Literal("Berlin", lang="de") in list(found.objects(predicate=label))
+    twin, paris = (rdflib.URIRef(f"https://example.org/{name}") for name in ("twin", "Paris"))
+    assert (None, twin, paris) in found
+
+
+def test_rdf_of_others_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.ttl"
+    path.write_text(
+        "@prefix ex: <https://example.org/> . @prefix owl: <http://www.w3.org/2002/07/owl#> .\n"
+        "@prefix xsd: <http://www.w3.org/2001/XMLSchema#> .\n"
+        "@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+        'ex:a a ex:Thing ; rdfs:label "A"@en ; owl:sameAs ex:b ; ex:size "5"^^xsd:int ; '
+        'ex:born "soon"^^xsd:date ; ex:odd "1"^^ex:unit ; ex:knows _:someone .\n'
+    )
+    made = import_graph(path, source="x", file=GraphFile(prefixes={"ex": "https://example.org/"}))
+    graph = made.graph
+    rows = {r["predicate"]: r for r in graph.statements.to_pylist()}
+    assert (rows["ex:size"]["value"], rows["ex:size"]["datatype"]) == ("5", "integer")
+    assert rows["ex:born"]["datatype"] == "string"
+    assert rows["ex:knows"]["object"].startswith("_:")
+    assert graph.identities.to_pylist()[0]["b"] == "ex:b"
+    entity = next(e for e in graph.entities.to_pylist() if e["id"] == "ex:a")
+    assert entity["types"] == ["ex:Thing"]
+    assert sum(made.notes.values()) == 2
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.2"])
+def test_gexf_is_what_its_readers_and_its_schema_expect(version: str, tmp_path: Path) -> None:
+    networkx = pytest.importorskip("networkx")
+    path = export_graph(sample(), tmp_path / "graph.gexf", version=version)
+    read = networkx.read_gexf(path, version={"1.3": "1.3", "1.2": "1.2draft"}[version])
+    assert read.nodes["berlin"]["label"] == "Berlin"
+    assert read.nodes["berlin"]["population"] == "3677472"
+    assert read.number_of_edges() == 2
+    edge = next(data for *_, data in read.edges(data=True) if data["predicate"] == "ex:twin")
+    assert edge["source"] == "b"
+    schemas = os.environ.get("PLAIT_GEXF_SCHEMAS")
+    if schemas:
+        # The folder `specs` of https://github.com/gephi/gexf, which no package holds.
+        etree = pytest.importorskip("lxml.etree")
+        name = {"1.3": "1.3", "1.2": "1.2draft"}[version]
+        found = etree.XMLSchema(etree.parse(f"{schemas}/{name}/gexf.xsd"))
+        assert found.validate(etree.parse(path)), found.error_log
+
+
+def test_graphml_is_read_by_others_and_by_us(tmp_path: Path) -> None:
+    networkx = pytest.importorskip("networkx")
+    path = export_graph(sample(), tmp_path / "graph.graphml")
+    read = networkx.read_graphml(path)
+    assert read.nodes["berlin"]["label"] == "Berlin"
+    again = import_graph(path, source="b").graph
+    edges = {
+        (r["subject"], r["predicate"], r["object"])
+        for r in again.statements.to_pylist()
+        if r["object"]
+    }
+    assert edges == {
+        ("berlin", "lies in", "https://x.org/Germany"),
+        ("berlin", "ex:twin", "ex:Paris"),
+    }
+    other = networkx.DiGraph()
+    other.add_node("n1", name="One", size=5)
+    other.add_edge("n1", "n2", label="knows")
+    networkx.write_graphml(other, tmp_path / "other.graphml")
+    rows = import_graph(tmp_path / "other.graphml", source="x").graph.statements.to_pylist()
+    assert {(r["predicate"], r["object"] or r["value"], r["datatype"]) for r in rows} == {
+        ("knows", "n2", "entity"),
+        ("size", "5", "integer"),
+    }
+
+
+def test_xml_that_attacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.graphml"
+    path.write_text(
+        '<?xml version="1.0"?><!DOCTYPE g [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+        "<graphml><graph><node id='&b;'/></graph></graphml>"
+    )
+    with pytest.raises(BadInput, match="a document type or entities; remove them"):
+        import_graph(path, source="x")
+    path.write_text("<graphml><graph>\n<node id='x'>\n</graph></graphml>")
+    with pytest.raises(BadInput, match="line 3: it is not XML"):
+        import_graph(path, source="x")
+
+
+def test_a_cypher_script_cannot_be_broken_out_of(tmp_path: Path) -> None:
+    builder = Builder()
+    builder.statement("x' }) DETACH DELETE n //", "p`]->() DELETE r //", object="\\", source="a")
+    builder.statement("x", "q", value="'; MATCH (n) DETACH DELETE n; //\n", source="a")
+    text = export_graph(builder.build(), tmp_path / "g.cypher").read_text()
+    assert "'x\\' }) DETACH DELETE n //'" in text
+    assert "`p``]->() DELETE r //`" in text
+    # Every statement is a line of its own: no text ends one.
+    assert len(text.strip().splitlines()) == text.count(";\n")
+    assert all(line.startswith(("CREATE CONSTRAINT", "UNWIND")) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.tsv", "a\tb\tc\na\tb\n", "line 2: it has 2 fields where 3 are expected"),
+        ("x.csv", "subject,predicate,objekt\na,b,c\n", "no column is called 'objekt'"),
+        ("x.csv", "subject,predicate,object\na,,c\n", "line 2: The predicate is empty"),
+        ("x.csv", "subject,predicate,value,datatype\na,b,x,integer\n", "line 2: 'x' is no integer"),
+        ("x.csv", "subject,predicate,object,confidence\na,b,c,sure\n", "line 2: The confidence"),
+        ("x.csv", 'subject,predicate,object\na,b,"c\n', "line"),
+        ("x.nt", "<urn:a> <urn:b> <urn:c> .\n<urn:a> <urn:b>\n", "line 3"),
+        ("x.ttl", "@prefix ex: <http://e/> .\nex:a ex:b .\n", "line 2"),
+        ("x.jsonld", "{", "x.jsonld"),
+        ("x.xyz", "", "does not read what ends in '.xyz'"),
+    ],
+)
+def test_malformed_files_are_refused_with_the_line(
+    name: str, text: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(BadInput, match=said):
+        import_graph(path, source="x")
+
+
+def test_triples_without_a_header_and_known_datatypes(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("a\tknows\tb\na\tage\t30\n")
+    file = GraphFile(predicates={"age": Predicate(datatype="integer")})
+    rows = import_graph(path, source="x", file=file).graph.statements.to_pylist()
+    assert {(r["predicate"], r["object"], r["value"]) for r in rows} == {
+        ("knows", "b", None),
+        ("age", None, "30"),
+    }
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "graph.gexf"
+    path.write_text("before")
+    with pytest.raises(BadInput, match=r"no version '2\.0'"):
+        export_graph(sample(), path, version="2.0")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_identifiers_and_iris_are_one_to_one() -> None:
+    names = Names({"ex": "https://example.org/", "exa": "https://example.org/a/"})
+    for identifier in (
+        "ex:b", "exa:b", "https://other.org/x", "plain", "with space", "ex:with space", "城",
+        "urn:isbn:1", "a:b", "exa:",
+    ):  # fmt: skip
+        assert names.identifier(names.iri(identifier)) == identifier
+    assert names.iri("ex:b") == "https://example.org/b"
+    assert schema.ENTITY == "entity"
