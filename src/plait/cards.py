@@ -182,7 +182,7 @@ def merge_results(index: Any, new: list[dict[str, Any]]) -> list[Any]:
     first = dict(index[0])
     found = first.get("results")
     told = {
-        (_result_key(result), metric["type"])
+        (result_key(result), metric["type"])
         for result in new[0]["results"]
         for metric in result["metrics"]
     }
@@ -192,7 +192,7 @@ def merge_results(index: Any, new: list[dict[str, Any]]) -> list[Any]:
         if not isinstance(metrics, list) or result.get("source"):
             kept.append(result)
             continue
-        key = _result_key(result)
+        key = result_key(result)
         left = [
             metric
             for metric in metrics
@@ -207,7 +207,7 @@ def merge_results(index: Any, new: list[dict[str, Any]]) -> list[Any]:
     return [first, *index[1:]]
 
 
-def _result_key(result: Mapping[str, Any]) -> tuple[Any, ...]:
+def result_key(result: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a result is of."""
     task, dataset = (result.get(key) for key in ("task", "dataset"))
     task, dataset = (part if isinstance(part, dict) else {} for part in (task, dataset))
@@ -267,7 +267,12 @@ def validate_card(content: str, repo_type: str = "model") -> CardReport:
         data = parse_card(content).data
     except BadInput as error:
         return CardReport((error.message,))
-    errors = [*_duplicates(head), *_wrong_kinds(data), *_wrong_words(data), *_wrong_results(data)]
+    errors = [
+        *duplicate_keys(head),
+        *_wrong_kinds(data),
+        *_wrong_words(data),
+        *_wrong_results(data),
+    ]
     warnings = _unknown_tasks(data)
     if not data:
         warnings.append("The card's YAML head is empty. Name at least the license.")
@@ -361,7 +366,8 @@ def _shown(value: str) -> str:
     return repr(value[:60])
 
 
-def _duplicates(head: str) -> list[str]:
+def duplicate_keys(head: str) -> list[str]:
+    """Say which of a head's keys are given twice, and where."""
     node = yaml.compose(head, Loader=_Loader)
     if not isinstance(node, yaml.MappingNode):
         return []

@@ -169,6 +169,21 @@ class DatabaseBusy(PlaitError):
     code = "DatabaseBusy"
 
 
+class NotReady(PlaitError):
+    """What was asked for is being made, or too many ask at once; soon it can be had."""
+
+    status = 503
+    code = "NotReady"
+    retry_after = 5
+
+
+class ClusterUnavailable(PlaitError):
+    """The cluster that long work runs on cannot be reached, or one of its nodes cannot serve."""
+
+    status = 503
+    code = "ClusterUnavailable"
+
+
 class StorageFull(PlaitError):
     """The disk or store has no room left."""
 

@@ -102,6 +102,9 @@ class Settings:
     """A worker that has not been heard of for this long has lost its job."""
     job_attempts: int = 3
     """How often a job is taken up before it is marked failed."""
+    jobs_per_namespace: int = 0
+    """Jobs of one user's or organisation's repositories that may run at the same time, where
+    `plait jobs limit` sets no other number; 0 means no limit."""
     evaluation_batch: int = 64
     """How many texts a model is asked about at once."""
     background: int = 1
@@ -128,7 +131,16 @@ class Settings:
     processes: int = 1
     """Server processes of `plait serve` that share its address, to use several cores."""
     workers: int = 1
-    """Worker processes that `plait serve` starts; 0 means that another machine runs them."""
+    """Worker processes that `plait serve` starts, here or at most so many on a Ray cluster; 0 means
+    that another machine runs them."""
+    executor: str = "local"
+    """Where long jobs run: `local`, in processes beside the server, or `ray`, on a Ray cluster."""
+    ray_address: str = "auto"
+    """The address of the Ray cluster, as `10.0.0.5:6379`; `auto` finds the one of this machine."""
+    ray_cpus: int = 1
+    """Cores that each worker on the Ray cluster asks for."""
+    ray_gpus: int = 0
+    """GPUs that each worker on the Ray cluster asks for."""
 
     @property
     def url(self) -> str:

@@ -7,10 +7,11 @@ Colours come from the page's style sheet (or, for a file of its own, from ``stan
 
 from plait.charts.bars import Bar, bar_chart
 from plait.charts.curve import Trial, search_curve
-from plait.charts.graph import Edge, Node, layered_graph
+from plait.charts.graph import Edge, Node, layered_graph, layers
 from plait.charts.heatmap import heatmap
 from plait.charts.intervals import Mark, Row, interval_plot
 from plait.charts.lines import Flag, Line, Spot, line_chart
+from plait.charts.network import network
 from plait.charts.svg import stacked, standalone
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "heatmap",
     "interval_plot",
     "layered_graph",
+    "layers",
     "line_chart",
+    "network",
     "search_curve",
     "stacked",
     "standalone",

@@ -153,13 +153,13 @@ def _arrow(
 
 def _box(node: Node, spot: tuple[float, float]) -> str:
     x, y = spot
-    label = _fit(node.label, 20)
+    label = fit(node.label, 20)
     inner = (
         f'<rect class="box" x="{number(x)}" y="{number(y)}" width="{number(_WIDTH)}" '
         f'height="{number(_HEIGHT)}" rx="6"/>'
         f'<text class="strong" x="{number(x + 12)}" y="{number(y + 24)}">{text_of(label)}</text>'
         f'<text class="muted" x="{number(x + 12)}" y="{number(y + 43)}">'
-        f"{text_of(_fit(node.detail, 23))}</text>"
+        f"{text_of(fit(node.detail, 23))}</text>"
     )
     full = text_of(f"{node.label} {node.detail}".strip())
     kind = text_of(node.kind)
@@ -171,6 +171,7 @@ def _box(node: Node, spot: tuple[float, float]) -> str:
     return f'<g class="{kind}"><title>{full}</title>{inner}</g>'
 
 
-def _fit(text: str, room: int) -> str:
+def fit(text: str, room: int) -> str:
+    """Shorten a text to so many places; a Chinese character takes two."""
     wide = sum(2 if ord(letter) > 0x2E80 else 1 for letter in text)
     return text if wide <= room else text[: room - 1] + "…"

@@ -24,6 +24,8 @@ SCHEMA = 1
 MAX_BYTES = 4 * 2**20
 MAX_CONTRIBUTIONS = 1000
 MAX_FILES = 1000
+MAX_DATA = 1000
+MAX_NUMBERS = 50
 
 _REVISION = re.compile(r"^[0-9a-f]{40}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -57,11 +59,32 @@ class Contribution:
     licence: str | None = None
     base: Origin | None = None
     """The weights that it was made from, when they are not the lineage's own base."""
+    datasets: tuple[str, ...] = ()
+    """The data sets that its card names."""
+    privacy: Mapping[str, float] | None = None
+    """The differential privacy that its card states: epsilon and delta."""
 
     @property
     def key(self) -> str:
         """What contributions are ordered by: the weights' hashes, never the time of merging."""
         return "".join(sorted(self.files.values())) + self.revision
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """Items that chose or judged the model: of which task and split, and by what hash."""
+
+    task: str
+    split: str
+    role: str
+    """``gate``, ``search`` or ``credit``."""
+    items: str
+    """SHA-256 over the items' bytes and how they are read."""
+    dataset: str | None = None
+    """The repository, if anybody may read it."""
+    revision: str | None = None
+    hidden: bool = False
+    """Whether nobody can download the items."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,16 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """A contribution that was merged and taken out again: which, from which commit, by whom."""
+
+    number: int
+    revision: str
+    by: str
+    at: str = ""
+
+
+@dataclass(frozen=True)
 class Lineage:
     """The whole document."""
 
@@ -93,6 +126,11 @@ class Lineage:
     software: Mapping[str, str] = field(default_factory=dict)
     evaluation: Scores | None = None
     created: str = ""
+    withdrawn: tuple[Withdrawal, ...] = ()
+    """What was merged once and is no part of it any more."""
+    data: tuple[DataUse, ...] = ()
+    budget: Mapping[str, float] = field(default_factory=dict)
+    """What was spent on choosing and judging: candidates, subsets."""
 
     def contribution(self, number: int) -> Contribution | None:
         """Return the contribution of that pull request, or None."""
@@ -136,6 +174,15 @@ def parse_lineage(document: bytes | str | Mapping[str, Any]) -> Lineage:
         },
         evaluation=None if evaluation is None else _scores(evaluation),
         created=_time(top.get("created", "")),
+        withdrawn=tuple(
+            _withdrawal(row, f"withdrawn[{i}]")
+            for i, row in enumerate(_list(top.get("withdrawn", []), "withdrawn", MAX_CONTRIBUTIONS))
+        ),
+        data=tuple(
+            _data_use(row, f"data[{i}]")
+            for i, row in enumerate(_list(top.get("data", []), "data", MAX_DATA))
+        ),
+        budget=_numbers(top.get("budget", {}), "budget"),
     )
 
 
@@ -164,6 +211,15 @@ def dump_lineage(lineage: Lineage) -> bytes:
         }
     if lineage.created:
         document["created"] = lineage.created
+    if lineage.withdrawn:
+        document["withdrawn"] = [
+            {"number": one.number, "revision": one.revision, "by": one.by, "at": one.at}
+            for one in lineage.withdrawn
+        ]
+    if lineage.data:
+        document["data"] = [_data_json(one) for one in lineage.data]
+    if lineage.budget:
+        document["budget"] = dict(lineage.budget)
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
@@ -189,6 +245,26 @@ def _contribution_json(one: Contribution) -> dict[str, Any]:
     }
     if one.base is not None:
         row["base"] = _origin_json(one.base)
+    if one.datasets:
+        row["datasets"] = list(one.datasets)
+    if one.privacy is not None:
+        row["privacy"] = dict(one.privacy)
+    return row
+
+
+def _data_json(one: DataUse) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "task": one.task,
+        "split": one.split,
+        "role": one.role,
+        "items": one.items,
+    }
+    if one.dataset is not None:
+        row["dataset"] = one.dataset
+    if one.revision is not None:
+        row["revision"] = one.revision
+    if one.hidden:
+        row["hidden"] = True
     return row
 
 
@@ -207,6 +283,47 @@ def _contribution(value: object, where: str) -> Contribution:
         weight=None if weight is None else _number(weight, f"{where}.weight"),
         licence=None if licence is None else _text(licence, f"{where}.licence", 96),
         base=None if base is None else _origin(base, f"{where}.base"),
+        datasets=tuple(
+            _text(name, f"{where}.datasets", 193)
+            for name in _list(row.get("datasets", []), f"{where}.datasets", MAX_DATA)
+        ),
+        privacy=None
+        if row.get("privacy") is None
+        else _numbers(row.get("privacy"), f"{where}.privacy"),
+    )
+
+
+def _data_use(value: object, where: str) -> DataUse:
+    row = _mapping(value, where)
+    items = _text(row.get("items"), f"{where}.items", 64)
+    if not _SHA256.match(items):
+        raise BadInput(f"{FILE}: {where}.items must be a SHA-256 (64 hex digits).")
+    dataset, revision = row.get("dataset"), row.get("revision")
+    return DataUse(
+        task=_text(row.get("task"), f"{where}.task", 96),
+        split=_text(row.get("split"), f"{where}.split", 96),
+        role=_text(row.get("role"), f"{where}.role", 16),
+        items=items,
+        dataset=None if dataset is None else _text(dataset, f"{where}.dataset", 193),
+        revision=None if revision is None else _revision(revision, f"{where}.revision"),
+        hidden=row.get("hidden") is True,
+    )
+
+
+def _numbers(value: object, where: str) -> dict[str, float]:
+    row = _mapping(value, where)
+    if len(row) > MAX_NUMBERS:
+        raise BadInput(f"{FILE}: {where} has {len(row)} entries; at most {MAX_NUMBERS} are read.")
+    return {_text(key, where, 64): _number(one, f"{where}.{key}") for key, one in row.items()}
+
+
+def _withdrawal(value: object, where: str) -> Withdrawal:
+    row = _mapping(value, where)
+    return Withdrawal(
+        number=_whole(row.get("number"), f"{where}.number", 1),
+        revision=_revision(row.get("revision"), f"{where}.revision"),
+        by=_text(row.get("by"), f"{where}.by", 96),
+        at=_time(row.get("at", "")),
     )
 
 

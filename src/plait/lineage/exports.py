@@ -8,6 +8,7 @@ same bytes. CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/), PROV-JSON
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from plait.lineage.document import Lineage
 from plait.lineage.models import Made, Subject, address, digest_of, models_of, spdx_expression
 
 _SPACE = uuid.UUID("6f6d0a0e-2f0f-5c7e-9d0b-0a3f0b8a2f11")
+_WORD = re.compile(r"[a-z_]{1,32}")
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -62,6 +64,9 @@ def cyclonedx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
             ]
         }
     component["modelCard"] = card
+    facts = [{"name": name, "value": value} for name, value in stated(lineage)]
+    if facts:
+        component["properties"] = facts
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -89,6 +94,8 @@ def prov(lineage: Lineage, subject: Subject) -> dict[str, Any]:
     """Return W3C PROV-JSON: models as entities, the fusion as an activity, people as agents."""
     result, inputs = models_of(lineage, subject)
     entities = {f"plait:{one.name}": _entity(one, subject) for one in (result, *inputs)}
+    for name, value in stated(lineage):
+        entities["plait:result"].setdefault(name, []).append(value)
     recipe = {
         "prov:type": {"$": "plait:Recipe", "type": "prov:QUALIFIED_NAME"},
         "plait:method": str(lineage.recipe.get("merge_method", "")),
@@ -149,6 +156,9 @@ def spdx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
     result, inputs = models_of(lineage, subject)
     name = digest_of(subject.repository, subject.revision)
     made_by = [f"Tool: {tool}-{version}" for tool, version in sorted(lineage.software.items())]
+    packages = [_package(one, subject) for one in (result, *inputs)]
+    for name, value in stated(lineage):
+        packages[0]["comment"] += f". {name}: {value}"
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -160,12 +170,33 @@ def spdx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
             "created": lineage.created or EPOCH,
             "creators": made_by or ["Tool: plait"],
         },
-        "packages": [_package(one, subject) for one in (result, *inputs)],
+        "packages": packages,
         "relationships": [
             _relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-result"),
             *(_relation("SPDXRef-result", "GENERATED_FROM", f"SPDXRef-{o.name}") for o in inputs),
         ],
     }
+
+
+def stated(lineage: Lineage) -> list[tuple[str, str]]:
+    """Return what a lineage says of data, privacy and budget, as names and values."""
+    found = []
+    for use in lineage.data:
+        place = f"{use.dataset}@{use.revision or 'main'}" if use.dataset else "not public"
+        hidden = ", hidden" if use.hidden else ""
+        told = f"{use.task}, split {use.split}, {place}{hidden}, sha256 {use.items}"
+        role = use.role if _WORD.fullmatch(use.role) else "other"
+        found.append((f"plait:data-{role}", told))
+    for one in lineage.contributions:
+        if one.datasets:
+            found.append(("plait:trained-on", f"#{one.number}: {', '.join(one.datasets)}"))
+        if one.privacy:
+            values = ", ".join(f"{k} {v:g}" for k, v in sorted(one.privacy.items()))
+            found.append(("plait:privacy", f"#{one.number}: {values}"))
+    # These become names in PROV, and anybody may have written them.
+    budget = {k: v for k, v in sorted(lineage.budget.items()) if _WORD.fullmatch(k)}
+    found += [(f"plait:budget-{key}", f"{value:g}") for key, value in budget.items()]
+    return found
 
 
 FORMATS: Mapping[str, Callable[[Lineage, Subject], dict[str, Any]]] = {

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
-from plait.recipes._reading import choice, keys, number, read_mapping, short, text, texts, whole
+from plait.recipes._reading import choice, keys, number, read_mapping, short, text, whole
+from plait.recipes.merging import MergeSpec, parse_merge
+from plait.recipes.questions import EvaluationSpec, parse_evaluation
 from plait.recipes.tasks import KINDS, UNBOUNDED, metric_family
 
 FILE = "plait.yaml"
@@ -23,6 +25,7 @@ MAX_NEW_TOKENS = 1024
 ROLES = ("protected", "target", "watched")
 DEFAULT_METHODS = ("task_arithmetic", "ties")
 
+_KEYS = ("base", "fusion", "tasks", "gate", "credit", "evaluation", "merge", "leaderboard")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _METHOD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -91,6 +94,31 @@ class GateSpec:
     confidence: float = 0.95
     minimum_gain: float = 0.0
     margin: float = 0.02
+    smallest_effect: float = 0.02
+    """The smallest gain that is worth having: items are counted as enough when such a gain, were it
+    true, would be found with the chance `power`."""
+    power: float = 0.8
+
+
+@dataclass(frozen=True)
+class CreditSpec:
+    """What may be spent on saying who contributed what."""
+
+    exact: int = 10
+    """Up to so many contributions every subset is measured; with more, orders are sampled."""
+    samples: int = 16
+    """Sampled orders of the contributions; each is used forwards and backwards."""
+    split: str | None = None
+    """The items that credit is measured on; None for the gate's."""
+
+
+@dataclass(frozen=True)
+class LeaderboardSpec:
+    """In a data set: the items that models submitted to its leaderboard are scored on."""
+
+    split: str = "test"
+    ranks: str = "private"
+    """Of a hidden split: ``private`` shows each only the rows of their own models."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +129,12 @@ class ProjectSpec:
     fusion: FusionSpec = field(default_factory=FusionSpec)
     tasks: tuple[TaskSpec, ...] = ()
     gate: GateSpec = field(default_factory=GateSpec)
-    allow: tuple[str, ...] = ()
-    """In a data set: the model repositories that the hub's jobs may judge with it."""
+    credit: CreditSpec = field(default_factory=CreditSpec)
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    """In a data set: who may be judged with it, and which of its splits are hidden."""
+    leaderboard: LeaderboardSpec = field(default_factory=LeaderboardSpec)
+    merge: MergeSpec = field(default_factory=MergeSpec)
+    """Which driver merges which file, and how tables merge."""
 
 
 def load_project(path: Path) -> ProjectSpec:
@@ -139,14 +171,17 @@ def parse_project(content: str | bytes | Mapping[str, Any], origin: str = FILE) 
             raise BadInput(f"{origin} is not UTF-8 text.") from None
     if isinstance(content, str):
         content = read_mapping(content, origin, MAX_CHARACTERS)
-    data = keys(content, origin, ("base", "fusion", "tasks", "gate", "evaluation"))
+    data = keys(content, origin, _KEYS)
     base = data.get("base")
     return ProjectSpec(
         base=None if base is None else text(base, f"{origin}: base"),
         fusion=_fusion(data.get("fusion"), f"{origin}: fusion"),
         tasks=parse_tasks(data.get("tasks"), f"{origin}: tasks"),
         gate=_gate(data.get("gate"), f"{origin}: gate"),
-        allow=_allow(data.get("evaluation"), f"{origin}: evaluation"),
+        credit=_credit(data.get("credit"), f"{origin}: credit"),
+        evaluation=parse_evaluation(data.get("evaluation"), f"{origin}: evaluation"),
+        merge=parse_merge(data.get("merge"), f"{origin}: merge"),
+        leaderboard=_leaderboard(data.get("leaderboard"), f"{origin}: leaderboard"),
     )
 
 
@@ -288,23 +323,41 @@ def _columns(value: object, where: str, kind: str) -> Columns:
     )
 
 
+def _leaderboard(value: object, where: str) -> LeaderboardSpec:
+    data = keys({} if value is None else value, where, ("split", "ranks"))
+    return LeaderboardSpec(
+        split=_word(data.get("split", "test"), f"{where}.split", _SPLIT),
+        ranks=choice(data.get("ranks", "private"), f"{where}.ranks", ("private", "public")),
+    )
+
+
 def _gate(value: object, where: str) -> GateSpec:
     if value is None:
         return GateSpec()
-    data = keys(value, where, ("split", "confidence", "minimum_gain", "margin"))
+    known = ("split", "confidence", "minimum_gain", "margin", "smallest_effect", "power")
+    data = keys(value, where, known)
     return GateSpec(
         split=_word(data.get("split", "gate"), f"{where}.split", _SPLIT),
         confidence=number(data.get("confidence", 0.95), f"{where}.confidence", 0.5, 0.9999),
         minimum_gain=number(data.get("minimum_gain", 0.0), f"{where}.minimum_gain", -1, 1),
         margin=number(data.get("margin", 0.02), f"{where}.margin", 0, 1),
+        smallest_effect=number(
+            data.get("smallest_effect", 0.02), f"{where}.smallest_effect", 1e-4, 1
+        ),
+        power=number(data.get("power", 0.8), f"{where}.power", 0.5, 0.999),
     )
 
 
-def _allow(value: object, where: str) -> tuple[str, ...]:
+def _credit(value: object, where: str) -> CreditSpec:
     if value is None:
-        return ()
-    data = keys(value, where, ("allow",))
-    return texts(data.get("allow") or [], f"{where}.allow", most=1_000)
+        return CreditSpec()
+    data = keys(value, where, ("exact", "samples", "split"))
+    split = data.get("split")
+    return CreditSpec(
+        exact=whole(data.get("exact", 10), f"{where}.exact", 0, 10),
+        samples=whole(data.get("samples", 16), f"{where}.samples", 2, 1_000),
+        split=None if split is None else _word(split, f"{where}.split", _SPLIT),
+    )
 
 
 def _word(value: object, where: str, pattern: re.Pattern[str]) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import BadInput
-from plait.lineage import MAX_BYTES, Origin, dump_lineage, parse_lineage
+from plait.lineage import (
+    MAX_BYTES,
+    Contribution,
+    DataUse,
+    Lineage,
+    Origin,
+    dump_lineage,
+    parse_lineage,
+)
 
 SHA = "a" * 64
 REV = "b" * 40
@@ -144,3 +153,20 @@ def test_a_huge_document_is_not_even_parsed() -> None:
 def test_nothing_but_a_sentence_comes_of_nonsense(value: Any) -> None:
     with pytest.raises(BadInput):
         parse_lineage(value if not isinstance(value, str) else value.encode(errors="replace"))
+
+
+def test_data_privacy_and_budget_are_kept() -> None:
+    base = Origin("org/base", "a" * 40, {"model.safetensors": "0" * 64})
+    one = Contribution(
+        1, "ann", "shop", "One", "b" * 40, {"model.safetensors": "1" * 64},
+        datasets=("imdb", "org/data"), privacy={"epsilon": 8.0, "delta": 1e-5},
+    )  # fmt: skip
+    made = Lineage(
+        base, (one,), {}, {"model.safetensors": "2" * 64},
+        data=(DataUse("shop", "test", "gate", "3" * 64, "org/exam", hidden=True),),
+        budget={"candidates": 12, "subsets": 4},
+    )  # fmt: skip
+    assert parse_lineage(dump_lineage(made)) == made
+    damaged = dump_lineage(replace(made, data=(DataUse("shop", "test", "gate", "zz"),)))
+    with pytest.raises(BadInput, match="items must be a SHA-256"):
+        parse_lineage(damaged)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import BadInput
-from plait.lineage import FORMATS, Lineage, export, parse_lineage
+from plait.lineage import FORMATS, DataUse, Lineage, export, parse_lineage
 from plait.lineage.models import Subject
 
 from .test_document import document
@@ -83,6 +84,23 @@ def test_an_export_is_valid_and_names_every_input_by_hash(format: str) -> None:
 def test_whatever_people_wrote_stays_valid(title: str, licence: str | None) -> None:
     for format, check in CHECKS.items():
         check(export(lineage(title=title, licence=licence), SUBJECT, format))
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_data_privacy_and_budget_are_in_every_form(format: str) -> None:
+    made = replace(
+        lineage(datasets=["imdb"], privacy={"epsilon": 8}),
+        data=(
+            DataUse("shop", "test", "gate", "3" * 64, "org/exam", hidden=True),
+            DataUse("film", "gate", "a <b", "4" * 64),
+        ),
+        budget={"candidates": 12, 'a b:"c': 1.0},
+    )
+    data = export(made, SUBJECT, format)
+    CHECKS[format](data)
+    text = json.dumps(data)
+    for told in ("3" * 64, "org/exam@main, hidden", "not public", "#4: imdb", "epsilon 8", "12"):
+        assert told in text
 
 
 def test_an_unknown_form_is_refused() -> None:

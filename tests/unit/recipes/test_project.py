@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from plait.errors import BadInput
 from plait.recipes.project import (
     Columns,
+    CreditSpec,
     FusionSpec,
     GateSpec,
     ProjectSpec,
@@ -19,6 +20,7 @@ from plait.recipes.project import (
     load_project,
     parse_project,
 )
+from plait.recipes.questions import EvaluationSpec, Limit
 
 WHOLE = """
 base: commons/sentiment
@@ -41,7 +43,10 @@ gate:
   confidence: 0.9
   minimum_gain: 0.01
   margin: 0.02
-evaluation: {allow: [commons/sentiment]}
+  smallest_effect: 0.01
+  power: 0.9
+credit: {exact: 8, samples: 20, split: validation}
+evaluation: {allow: [commons/sentiment], hidden: [test], limit: 3 per day}
 """
 
 
@@ -59,8 +64,10 @@ def test_reads_every_key() -> None:
             margin=0.03,
         ),
     )
-    assert spec.gate == GateSpec(confidence=0.9, minimum_gain=0.01)
-    assert spec.allow == ("commons/sentiment",)
+    assert spec.gate == GateSpec(confidence=0.9, minimum_gain=0.01, smallest_effect=0.01, power=0.9)
+    assert spec.credit == CreditSpec(exact=8, samples=20, split="validation")
+    assert spec.evaluation == EvaluationSpec(("commons/sentiment",), ("test",), Limit(3, "day"))
+    assert spec.evaluation.limit.span.days == 1
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", b""])
@@ -77,6 +84,13 @@ def test_a_fixed_method_keeps_its_parameters() -> None:
     ("text", "told"),
     [
         ("task: []", r"unknown key 'task'.*'tasks'"),
+        ("evaluation: {limit: often}", r"like '10 per week', not 'often'"),
+        ("evaluation: {limit: 0 per day}", r"evaluation.limit must be a number"),
+        ("evaluation: {limit: 5 per fortnight}", r"hour, day, week, month"),
+        ("evaluation: {hidden: [../test]}", r"hidden lists '../test'"),
+        ("evaluation: {hiden: [test]}", r"unknown key 'hiden'.*'hidden'"),
+        ("credit: {exact: 30}", r"credit.exact"),
+        ("gate: {power: 2}", r"gate.power"),
         ("gate: {confidance: 0.9}", r"unknown key 'confidance'.*'confidence'"),
         ("tasks: [{name: a, dataset: b, colums: {}}]", r"unknown key 'colums'.*'columns'"),
         ("tasks: [{name: a}]", r"tasks\[0\] needs 'dataset'"),
