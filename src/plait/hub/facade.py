@@ -18,14 +18,17 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from plait.errors import BadInput, NotFound
+from plait.hub.activity import Activities
 from plait.hub.audit import Audit
 from plait.hub.database import Blob, BlobGrant, Repository, make_engine
 from plait.hub.database.engine import WRITE, explain
 from plait.hub.events import Events
 from plait.hub.git.commits import CommitService
+from plait.hub.git.previews import Previews
 from plait.hub.git.references import References
 from plait.hub.git.store import GitStore
 from plait.hub.migrations import upgrade
+from plait.hub.notifications import Notifications
 from plait.hub.people.accounts import Accounts
 from plait.hub.people.identities import Identities
 from plait.hub.people.limits import Limits
@@ -36,10 +39,15 @@ from plait.hub.repositories.access import Access
 from plait.hub.repositories.collections import Collections
 from plait.hub.repositories.discussions import Discussions
 from plait.hub.repositories.facets import Facets
+from plait.hub.repositories.hidden import Hidden
+from plait.hub.repositories.labels import Labels
 from plait.hub.repositories.largefiles import LargeFiles
 from plait.hub.repositories.likes import Likes
 from plait.hub.repositories.popularity import Popularity
+from plait.hub.repositories.protection import Protection
+from plait.hub.repositories.reviews import Reviews
 from plait.hub.repositories.service import Repositories
+from plait.hub.repositories.statuses import Statuses
 from plait.hub.scanning import Scans
 from plait.hub.storage import open_store
 from plait.hub.storage.blobs import BlobStore
@@ -83,10 +91,19 @@ class Hub:
         self.facets = Facets(self)
         self.likes = Likes(self)
         self.largefiles = LargeFiles(self)
+        self.hidden = Hidden(self)
+        self.git.guards.append(self.hidden.guard)
         self.popularity = Popularity(self)
         self.discussions = Discussions(self)
+        self.labels = Labels(self)
+        self.notifications = Notifications(self)
+        self.activity = Activities(self)
+        self.reviews = Reviews(self)
+        self.statuses = Statuses(self)
+        self.protection = Protection(self)
         self.commits = CommitService(self)
         self.references = References(self)
+        self.previews = Previews(self)
         self.collections = Collections(self)
         self.social = Social(self)
         self.webhooks = Webhooks(self)

@@ -37,6 +37,8 @@ class Discussion(Base):
     """``draft``, ``open``, ``closed`` or ``merged``."""
     base_ref: Mapped[str] = mapped_column(String(200), default="refs/heads/main")
     merge_commit: Mapped[str | None] = mapped_column(String(40), default=None)
+    locked: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Only those who may write to the repository may still comment."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
 

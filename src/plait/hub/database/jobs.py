@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Float,
     ForeignKey,
@@ -46,6 +47,12 @@ class Job(Base):
     worker: Mapped[str | None] = mapped_column(String(96), default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    """Of the jobs that wait, those of the highest priority are taken up first."""
+    cpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    """What all attempts took, child processes included."""
+    gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    bytes_written: Mapped[int] = mapped_column(BigInteger, default=0)
     repository_id: Mapped[int | None] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), default=None, index=True
     )
@@ -58,6 +65,17 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class JobLimit(Base):
+    """How many jobs of one namespace's repositories may run at the same time."""
+
+    __tablename__ = "job_limits"
+
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    running: Mapped[int] = mapped_column(Integer)
 
 
 class JobLine(Base):

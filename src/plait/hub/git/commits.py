@@ -198,6 +198,7 @@ class CommitService:
                 f"There is no branch {revision[:120]!a} in '{repo.full_name}' to commit to. "
                 "Create it first."
             )
+        self._hub.protection.require_push(actor, repo, ref)
         return ref, None
 
     def _full(self, repo: Repository, parent: str | None) -> str | None:

@@ -207,6 +207,9 @@ class _Push:
             hub.repositories.require(self.actor, self.repo, "repo.write")
             if ref == MAIN and update.new is None:
                 raise BadInput(f"Cannot delete {ref}")
+            if update.new is None:
+                hub.protection.require_steady(self.repo, ref, "deleted")
+            hub.protection.require_push(self.actor, self.repo, ref)
         elif ref.startswith("refs/tags/"):
             check_tag(ref.removeprefix("refs/tags/"))
             hub.repositories.require(self.actor, self.repo, "repo.write")
@@ -230,11 +233,14 @@ class _Push:
 
     def _still_allowed(self, update: RefUpdate, git: Any) -> None:
         """Refuse what rewrites history that others build on; the repository is locked."""
-        if update.ref != MAIN or update.old is None or update.new is None:
+        if update.old is None or update.new is None or not update.ref.startswith("refs/heads/"):
             return
         if update.old == update.new or git.descendant_of(update.new, update.old):
             return
         hub = self.hub
+        hub.protection.require_steady(self.repo, update.ref, "rewritten")
+        if update.ref != MAIN:
+            return
         if hub.discussions.list(self.repo, pull_request=True, status="open", limit=1):
             raise Conflict(
                 "A pull request is open. Merge or close it before you rewrite main's history."
@@ -260,6 +266,9 @@ class _Push:
             self.tips[ref] = _commit_of(git, ref, oid)
         inspection = Inspection(hub.settings.max_regular_file)
         inspection.inspect(git, sorted(set(self.tips.values())), _known(hub, repo))
+        for guard in hub.git.guards:
+            for oid in inspection.commits:
+                guard(repo, git, git[pygit2.Oid(hex=oid)].tree)
         own = pygit2.Repository(str(hub.git.path(repo)))
         inspection.leftovers(git, quarantine.objects(), own.odb.exists)
         hub.commits.check_pointers(repo, inspection.pointers)

@@ -41,6 +41,7 @@ class References:
             )
         if any(update.ref == MAIN for update in updates):
             self._hub.repositories.refresh(repo)
+        self._hub.previews.drop_stale(repo)
 
     def create_branch(
         self,
@@ -70,6 +71,9 @@ class References:
         git = self._hub.git
         self._hub.repositories.require(actor, repo, "repo.write")
         ref = f"refs/heads/{check_branch(name)}"
+        self._hub.protection.require_push(actor, repo, ref)
+        if overwrite and git.head(repo, ref) is not None:
+            self._hub.protection.require_steady(repo, ref, "rewritten")
         if empty and starting_point:
             raise BadInput("An empty branch has no starting point. Leave one of the two out.")
         if overwrite and ref == MAIN:
@@ -96,6 +100,7 @@ class References:
         ref = f"refs/heads/{check_branch(name)}"
         if ref == MAIN:
             raise BadInput(f"Cannot delete {ref}")
+        self._hub.protection.require_steady(repo, ref, "deleted")
         old = self._hub.git.delete_ref(repo, ref)
         self.moved(actor, repo, [RefUpdate(ref, old, None)])
 
@@ -148,6 +153,7 @@ class References:
         else:
             hub.repositories.require(actor, repo, "repo.admin")
             ref = f"refs/heads/{check_branch(branch)}"
+            hub.protection.require_steady(repo, ref, "squashed")
         head = hub.git.head(repo, ref)
         if head is None:
             raise RevisionNotFound(f"There is no branch {branch[:120]!a}.")

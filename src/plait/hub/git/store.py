@@ -50,6 +50,8 @@ class GitStore(GitReader):
     def __init__(self, folder: Path, blob_size: Callable[[str], int]) -> None:
         super().__init__(folder)
         self._blob_size = blob_size
+        self.guards: list[Callable[[Repository | int, Any, Any], None]] = []
+        """Each is given a repository, its git and the tree of every new commit, and may refuse."""
 
     def create(self, repo: Repository | int, author: Author) -> str:
         """Make a repository with one commit on main and return its id.
@@ -196,6 +198,8 @@ class GitStore(GitReader):
         new_tree = self.apply(repo, tree or (str(old_tree) if old_tree else None), operations)
         if base and parents is None and not allow_empty and new_tree == str(old_tree):
             return base
+        for guard in self.guards:
+            guard(repo, git, new_tree)
         signature = author.signature()
         chosen = list(parents) if parents is not None else [base] if base else []
         oid = pygit2.Oid(hex=new_tree)

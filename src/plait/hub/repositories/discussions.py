@@ -9,9 +9,17 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput, Conflict, Forbidden, NotFound
-from plait.hub.database import Discussion, DiscussionEvent, Repository, now
+from plait.hub.database import (
+    Discussion,
+    DiscussionEvent,
+    DiscussionLabel,
+    Label,
+    Repository,
+    now,
+)
 from plait.hub.names import check_branch, check_text
-from plait.hub.permissions import Actor
+from plait.hub.notifications import forget
+from plait.hub.permissions import Actor, can, resource_of
 
 if TYPE_CHECKING:
     from plait.hub.facade import Hub
@@ -41,7 +49,7 @@ class Discussions:
     ``comment``: ``raw``, ``edited``, ``hidden``, ``updatedAt``, ``history`` (list of ``raw`` and
     ``updatedAt``), and ``plait`` for what the hub itself attaches;
     ``status-change``: ``status``; ``title-change``: ``from``, ``to``; ``commit``: ``subject``,
-    ``oid``.
+    ``oid``; ``locked`` and ``unlocked``: nothing.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -150,11 +158,12 @@ class Discussions:
         pull_request: bool | None = None,
         status: str | None = None,
         author: str | None = None,
+        label: str | None = None,
         limit: int = 50,
         skip: int = 0,
     ) -> list[Discussion]:
         """List discussions, newest first; ``open`` includes drafts, ``closed`` merged."""
-        query = self._filtered(select(Discussion), repo, pull_request, status, author)
+        query = self._filtered(select(Discussion), repo, pull_request, status, author, label)
         with self._hub.session() as session:
             return list(
                 session.scalars(query.order_by(Discussion.number.desc()).limit(limit).offset(skip))
@@ -167,10 +176,11 @@ class Discussions:
         pull_request: bool | None = None,
         status: str | None = None,
         author: str | None = None,
+        label: str | None = None,
     ) -> int:
         """Count what `list` would list."""
         query = self._filtered(
-            select(func.count(Discussion.id)), repo, pull_request, status, author
+            select(func.count(Discussion.id)), repo, pull_request, status, author, label
         )
         with self._hub.session() as session:
             return session.scalar(query) or 0
@@ -182,6 +192,7 @@ class Discussions:
         pull_request: bool | None,
         status: str | None,
         author: str | None,
+        label: str | None,
     ) -> Any:
         query = query.where(Discussion.repository_id == repo.id)
         if pull_request is not None:
@@ -194,6 +205,14 @@ class Discussions:
         if author is not None:
             account = self._hub.accounts.find(author)
             query = query.where(Discussion.author_id == (account.id if account else -1))
+        if label is not None:
+            key = " ".join(label.split()).casefold()[:40]
+            labelled = (
+                select(DiscussionLabel.discussion_id)
+                .join(Label, Label.id == DiscussionLabel.label_id)
+                .where(Label.repository_id == repo.id, Label.name_key == key)
+            )
+            query = query.where(Discussion.id.in_(labelled))
         return query
 
     def add_comment(
@@ -206,10 +225,11 @@ class Discussions:
         """Add a comment; the hub itself may attach ``data``, kept under ``plait``.
 
         Raises:
-            RepositoryNotFound, Forbidden: the actor may not.
+            RepositoryNotFound, Forbidden: the actor may not, or the discussion is locked.
             BadInput: the text is empty or too long.
         """
         self._require(actor, discussion, "repo.discuss")
+        self._require_open(actor, discussion)
         _text(text)
         if not text.strip() and data is None:
             raise BadInput("The comment is empty.")
@@ -231,6 +251,7 @@ class Discussions:
         if status not in ("open", "closed", "draft"):
             raise BadInput(f"There is no status {status!a}. Use 'open' or 'closed'.")
         self._require(actor, discussion, "discussion.edit")
+        self._require_open(actor, discussion)
         if status == "draft" and not discussion.is_pull_request:
             raise BadInput("Only a pull request can be a draft.")
         with self._hub.session(write=True) as session:
@@ -279,6 +300,7 @@ class Discussions:
             BadInput: it is empty or too long.
         """
         self._require(actor, discussion, "discussion.edit")
+        self._require_open(actor, discussion)
         title = _title(title)
         with self._hub.session(write=True) as session:
             fresh = self._fresh(session, discussion)
@@ -304,6 +326,7 @@ class Discussions:
             data = dict(event.data)
             if data.get("hidden"):
                 raise Conflict("A hidden comment cannot be changed.")
+            self._require_open(actor, discussion)
             data["history"] = [
                 *data.get("history", []),
                 {"raw": data.get("raw", ""), "updatedAt": data.get("updatedAt")},
@@ -329,8 +352,25 @@ class Discussions:
                 "history": [],
                 "updatedAt": now().isoformat(),
             }
+            forget(session, discussion.id, event.id)
             self._tell(session, actor, "discussion.hide", discussion, event)
             return event
+
+    def set_locked(self, actor: Actor, discussion: Discussion, locked: bool) -> None:
+        """Let only those who may write to the repository go on with a discussion, or all again.
+
+        Raises:
+            RepositoryNotFound, Forbidden: the actor may not write to the repository.
+        """
+        repo = self.repository(discussion)
+        self._hub.repositories.require(actor, repo, "repo.write")
+        with self._hub.session(write=True) as session:
+            fresh = self._fresh(session, discussion)
+            if fresh.locked == locked:
+                return
+            fresh.locked = discussion.locked = locked
+            kind = "locked" if locked else "unlocked"
+            self._event(session, fresh, actor, kind, {}, told="discussion.lock")
 
     def note_commit(self, actor: Actor, discussion: Discussion, oid: str, subject: str) -> None:
         """Record that ``refs/pr/N`` moved."""
@@ -350,6 +390,19 @@ class Discussions:
         action: Literal["repo.discuss", "discussion.edit"],
     ) -> None:
         self._hub.repositories.require(actor, self.repository(discussion), action, discussion)
+
+    def may_continue(self, actor: Actor, discussion: Discussion) -> bool:
+        """Tell whether the actor may comment here, as far as a lock decides it."""
+        if not discussion.locked or actor.is_system:
+            return True
+        return can(actor, "repo.write", resource_of(self.repository(discussion)))
+
+    def _require_open(self, actor: Actor, discussion: Discussion) -> None:
+        if not self.may_continue(actor, discussion):
+            raise Forbidden(
+                f"Discussion {discussion.number} is locked: only those who may write to the "
+                "repository go on with it."
+            )
 
     def _comment_event(
         self, session: Session, actor: Actor, discussion: Discussion, event_id: str, *, own: bool

@@ -112,6 +112,7 @@ class LargeFiles:
         """
         hub = self._hub
         hub.repositories.require(actor, repo, "repo.admin")
+        hub.protection.guard(actor, repo, "remove files from the history of")
         wanted = sorted(set(names))
         if len(wanted) > MAX_NAMED:
             raise BadInput(f"Remove at most {MAX_NAMED} files at once, not {len(wanted)}.")

@@ -29,6 +29,7 @@ def move(hub: Hub, actor: Actor, repo: Repository, full_name: str) -> Repository
         Conflict: that name is taken.
     """
     hub.repositories.require(actor, repo, "repo.admin")
+    hub.protection.guard(actor, repo, "move")
     namespace_name, name = split_repository(full_name)
     namespace = hub.accounts.find(namespace_name)
     if namespace is None or not can(actor, "namespace.create", namespace):

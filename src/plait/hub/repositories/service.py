@@ -317,6 +317,8 @@ class Repositories:
             BadInput: there is no such team.
         """
         self.require(actor, repo, "repo.admin")
+        if team_id != 0:
+            self._hub.protection.guard(actor, repo, "change the team of")
         if disabled is not None and not can(actor, "hub.admin"):
             raise Forbidden("Only the hub's administrators may close or reopen a repository.")
         with self._hub.session(write=True) as session:
@@ -381,6 +383,7 @@ class Repositories:
             Forbidden, RepositoryNotFound: the actor may not.
         """
         self.require(actor, repo, "repo.admin")
+        self._hub.protection.guard(actor, repo, "delete")
         # The row first: from then on nobody sees the folder, whatever happens to it.
         with self._hub.session(write=True) as session:
             fresh = _fresh(session, repo)

@@ -47,6 +47,8 @@ class Garbage:
     """Objects of the store that the database does not know."""
     temporary: list[str] = field(default_factory=list)
     git_folders: list[str] = field(default_factory=list)
+    previews: list[str] = field(default_factory=list)
+    """Candidates of pull requests that are closed, or that main has moved away from."""
     sessions: int = 0
     refreshed: list[str] = field(default_factory=list)
     """Repositories whose listed card was behind their main (a crash just after a commit)."""
@@ -68,6 +70,7 @@ def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> G
     _collect_orphans(hub, report, cut.timestamp())
     _collect_temporary(hub, report, cut.timestamp())
     _collect_git(hub, report, cut.timestamp())
+    _collect_copies(hub, report)
     expired = BrowserSession.expires_at <= now()
     with hub.session(write=not dry_run) as session:
         count = select(func.count()).select_from(BrowserSession).where(expired)
@@ -75,6 +78,10 @@ def collect(hub: Hub, *, dry_run: bool = False, grace: float | None = None) -> G
         if not dry_run:
             session.execute(delete(BrowserSession).where(expired))
     for repo in _repositories(hub):
+        if hub.git.exists(repo):
+            report.previews += [
+                f"{repo.full_name}@{ref}" for ref in hub.previews.drop_stale(repo, dry_run=dry_run)
+            ]
         if hub.git.exists(repo) and hub.git.head(repo) != repo.head:
             report.refreshed.append(repo.full_name)
             if not dry_run:
@@ -151,6 +158,17 @@ def _collect_temporary(hub: Hub, report: Garbage, cut: float) -> None:
             found += leftovers(hub.git.path(number))
     for entry in found:
         if _older(entry, cut):
+            report.temporary.append(str(entry.relative_to(hub.settings.dir)))
+            if not report.dry_run:
+                _remove(entry)
+
+
+def _collect_copies(hub: Hub, report: Garbage) -> None:
+    """Remove what was made for looking into graphs whose repository is gone."""
+    with hub.session() as session:
+        known = {str(number) for number in session.scalars(select(Repository.id))}
+    for entry in _entries(hub.settings.work_dir / "graphs", "*-*"):
+        if entry.name.partition("-")[0] not in known:
             report.temporary.append(str(entry.relative_to(hub.settings.dir)))
             if not report.dry_run:
                 _remove(entry)

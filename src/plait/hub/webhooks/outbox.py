@@ -55,9 +55,11 @@ class Outbox:
 
 def _watching(session: Session, event: Event, repo: Repository, domain: str) -> list[Webhook]:
     places = [repo.namespace_id, *_namespace_before(session, event)]
-    ids = select(WebhookWatch.webhook_id).where(
-        or_(WebhookWatch.account_id.in_(places), WebhookWatch.repository_id == repo.id)
-    )
+    watched = or_(WebhookWatch.account_id.in_(places), WebhookWatch.repository_id == repo.id)
+    if event.action == "discussion.mention":
+        # Those who watch a repository hear of the comment itself.
+        watched = WebhookWatch.account_id.in_(list(event.details.get("users", ())))
+    ids = select(WebhookWatch.webhook_id).where(watched)
     found = session.execute(
         select(Webhook, Account)
         .join(Account, Account.id == Webhook.user_id)

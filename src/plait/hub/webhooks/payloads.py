@@ -25,7 +25,9 @@ _SCOPES = {
     "discussion.status": ("update", "discussion"),
     "discussion.title": ("update", "discussion"),
     "pull.merge": ("update", "discussion"),
+    "review.submit": ("update", "discussion"),
     "discussion.comment": ("create", "discussion.comment"),
+    "discussion.mention": ("create", "discussion.mention"),
     "discussion.edit": ("update", "discussion.comment"),
     "discussion.hide": ("update", "discussion.comment"),
 }

@@ -126,6 +126,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
     op.create_table(
+        "job_limits",
+        sa.Column("namespace_id", sa.Integer(), nullable=False),
+        sa.Column("running", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("namespace_id"),
+    )
+    op.create_table(
         "memberships",
         sa.Column("organization_id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
@@ -337,6 +344,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_access_requests_user_id", "access_requests", ["user_id"], unique=False)
     op.create_table(
+        "activities",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("actor_id", sa.Integer(), nullable=True),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["actor_id"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_activities_actor", "activities", ["actor_id", "id"], unique=False)
+    op.create_index("ix_activities_repository", "activities", ["repository_id", "id"], unique=False)
+    op.create_table(
         "blob_grants",
         sa.Column("repository_id", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
@@ -347,6 +369,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "sha256"),
     )
     op.create_index("ix_blob_grants_sha256", "blob_grants", ["sha256"], unique=False)
+    op.create_table(
+        "branch_rules",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("pattern", sa.String(length=200), nullable=False),
+        sa.Column("push", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("merge", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("reviews", sa.Integer(), nullable=False),
+        sa.Column("contexts", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("repository_id", "pattern"),
+    )
+    op.create_index(
+        "ix_branch_rules_repository_id", "branch_rules", ["repository_id"], unique=False
+    )
     op.create_table(
         "collection_items",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -369,6 +408,52 @@ def upgrade() -> None:
         "ix_collection_items_repository_id", "collection_items", ["repository_id"], unique=False
     )
     op.create_table(
+        "commit_statuses",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("sha", sa.String(length=40), nullable=False),
+        sa.Column("context", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("description", sa.String(length=400), nullable=False),
+        sa.Column("target_url", sa.Text(), nullable=False),
+        sa.Column("creator_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["creator_id"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_commit_statuses_sha", "commit_statuses", ["repository_id", "sha"], unique=False
+    )
+    op.create_table(
+        "contribution_credits",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=True),
+        sa.Column("holder", sa.String(length=96), nullable=False),
+        sa.Column("author", sa.String(length=96), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("error", sa.Float(), nullable=False),
+        sa.Column("tasks", sa.JSON(), nullable=False),
+        sa.Column("metric", sa.String(length=96), nullable=False),
+        sa.Column("revision", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("repository_id", "number"),
+    )
+    op.create_index(
+        "ix_contribution_credits_account_id", "contribution_credits", ["account_id"], unique=False
+    )
+    op.create_index(
+        "ix_contribution_credits_repository_id",
+        "contribution_credits",
+        ["repository_id"],
+        unique=False,
+    )
+    op.create_table(
         "discussions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -379,6 +464,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("base_ref", sa.String(length=200), nullable=False),
         sa.Column("merge_commit", sa.String(length=40), nullable=True),
+        sa.Column("locked", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["author_id"], ["accounts.id"], ondelete="SET NULL"),
@@ -426,6 +512,58 @@ def upgrade() -> None:
     op.create_index("ix_file_scans_repository_id", "file_scans", ["repository_id"], unique=False)
     op.create_index("ix_file_scans_verdict", "file_scans", ["verdict", "scanned_at"], unique=False)
     op.create_table(
+        "hidden_files",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("split", sa.String(length=64), nullable=False),
+        sa.Column("path", sa.String(length=160), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("repository_id", "path"),
+    )
+    op.create_index(
+        "ix_hidden_files_repository_id", "hidden_files", ["repository_id"], unique=False
+    )
+    op.create_table(
+        "hidden_questions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dataset_id", sa.Integer(), nullable=False),
+        sa.Column("split", sa.String(length=64), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=True),
+        sa.Column("task", sa.String(length=96), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
+        sa.Column("namespace_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("dataset_id", "split", "job_id", "task"),
+    )
+    op.create_index(
+        "ix_hidden_questions_asked",
+        "hidden_questions",
+        ["dataset_id", "split", "created_at"],
+        unique=False,
+    )
+    op.create_table(
+        "labels",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("name_key", sa.String(length=40), nullable=False),
+        sa.Column("colour", sa.String(length=16), nullable=False),
+        sa.Column("description", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("repository_id", "name_key"),
+    )
+    op.create_table(
         "likes",
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -461,6 +599,21 @@ def upgrade() -> None:
     op.create_index(
         "ix_repository_redirects_repository_id",
         "repository_redirects",
+        ["repository_id"],
+        unique=False,
+    )
+    op.create_table(
+        "repository_subscriptions",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("muted", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "repository_id"),
+    )
+    op.create_index(
+        "ix_repository_subscriptions_repository_id",
+        "repository_subscriptions",
         ["repository_id"],
         unique=False,
     )
@@ -526,6 +679,32 @@ def upgrade() -> None:
         "ix_discussion_events_discussion_id", "discussion_events", ["discussion_id"], unique=False
     )
     op.create_table(
+        "discussion_labels",
+        sa.Column("discussion_id", sa.Integer(), nullable=False),
+        sa.Column("label_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["label_id"], ["labels.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("discussion_id", "label_id"),
+    )
+    op.create_index(
+        "ix_discussion_labels_label_id", "discussion_labels", ["label_id"], unique=False
+    )
+    op.create_table(
+        "discussion_subscriptions",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("discussion_id", sa.Integer(), nullable=False),
+        sa.Column("muted", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "discussion_id"),
+    )
+    op.create_index(
+        "ix_discussion_subscriptions_discussion_id",
+        "discussion_subscriptions",
+        ["discussion_id"],
+        unique=False,
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
@@ -540,6 +719,10 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(length=96), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("cpu_seconds", sa.Float(), nullable=False),
+        sa.Column("gpu_seconds", sa.Float(), nullable=False),
+        sa.Column("bytes_written", sa.BigInteger(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=True),
         sa.Column("discussion_id", sa.Integer(), nullable=True),
         sa.Column("requested_by", sa.Integer(), nullable=True),
@@ -557,6 +740,85 @@ def upgrade() -> None:
     op.create_index("ix_jobs_repository_id", "jobs", ["repository_id"], unique=False)
     op.create_index("ix_jobs_state_created", "jobs", ["state", "id"], unique=False)
     op.create_table(
+        "leaderboard_entries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dataset_id", sa.Integer(), nullable=False),
+        sa.Column("model_id", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.String(length=40), nullable=False),
+        sa.Column("named", sa.String(length=200), nullable=False),
+        sa.Column("task", sa.String(length=96), nullable=False),
+        sa.Column("split", sa.String(length=96), nullable=False),
+        sa.Column("hidden", sa.Boolean(), nullable=False),
+        sa.Column("task_key", sa.String(length=64), nullable=False),
+        sa.Column("data_revision", sa.String(length=40), nullable=False),
+        sa.Column("metric", sa.String(length=64), nullable=False),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("low", sa.Float(), nullable=False),
+        sa.Column("high", sa.Float(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("groups", sa.Integer(), nullable=False),
+        sa.Column("result", sa.JSON(), nullable=False),
+        sa.Column("submitted_by", sa.Integer(), nullable=True),
+        sa.Column("discussion_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["model_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["submitted_by"], ["accounts.id"], ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("task_key", "model_id", "revision"),
+    )
+    op.create_index(
+        "ix_leaderboard_entries_board",
+        "leaderboard_entries",
+        ["dataset_id", "task_key"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_leaderboard_entries_model_id", "leaderboard_entries", ["model_id"], unique=False
+    )
+    op.create_table(
+        "notifications",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("discussion_id", sa.Integer(), nullable=False),
+        sa.Column("event_id", sa.String(length=24), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("actor_id", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["actor_id"], ["accounts.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_notifications_discussion_id", "notifications", ["discussion_id"], unique=False
+    )
+    op.create_index(
+        "ix_notifications_repository_id", "notifications", ["repository_id"], unique=False
+    )
+    op.create_index(
+        "ix_notifications_user", "notifications", ["user_id", "read_at", "id"], unique=False
+    )
+    op.create_table(
+        "reviews",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("discussion_id", sa.Integer(), nullable=False),
+        sa.Column("author_id", sa.Integer(), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("head", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["author_id"], ["accounts.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("discussion_id", "author_id"),
+    )
+    op.create_index("ix_reviews_discussion_id", "reviews", ["discussion_id"], unique=False)
+    op.create_table(
         "job_lines",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
@@ -566,6 +828,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_job_lines_job_id", "job_lines", ["job_id"], unique=False)
+    op.create_table(
+        "leaderboard_pairs",
+        sa.Column("first_id", sa.Integer(), nullable=False),
+        sa.Column("second_id", sa.Integer(), nullable=False),
+        sa.Column("gain", sa.Float(), nullable=False),
+        sa.Column("low", sa.Float(), nullable=False),
+        sa.Column("high", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["first_id"], ["leaderboard_entries.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["second_id"], ["leaderboard_entries.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("first_id", "second_id"),
+    )
+    op.create_index(
+        "ix_leaderboard_pairs_second_id", "leaderboard_pairs", ["second_id"], unique=False
+    )
     seal_audit_log()
 
 
