@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
-from plait.errors import Cancelled, NotFound
+from plait.collaboration import budgets
+from plait.errors import BadInput, Cancelled, NotFound
 from plait.hub import Hub
 from plait.hub.database import Job, JobLine, now
 
@@ -27,6 +28,9 @@ MAX_LINE = 4000
 """Characters of one log line; a longer one is cut."""
 MAX_LINES = 5000
 """Lines of one job's log; what follows is dropped."""
+PRIORITIES = {"merge": 10, "withdraw": 10}
+"""What people wait for comes before what may take its time; everything else has 0."""
+MOST_PRIORITY = 100
 
 
 class LeaseLost(Cancelled):
@@ -91,6 +95,7 @@ def enqueue_in(
         key=key,
         state="queued",
         stage="waiting for a worker",
+        priority=PRIORITIES.get(kind, 0),
         repository_id=repo,
         discussion_id=discussion,
         requested_by=requested_by,
@@ -138,27 +143,26 @@ def recent(
 
 
 def lease(hub: Hub, worker: str, kinds: Sequence[str] | None = None) -> Lease | None:
-    """Take the oldest job that waits, or one whose worker has not been heard of for too long.
+    """Take up a job that waits, or one whose worker has not been heard of for too long.
+
+    The highest priority comes first, then the oldest; those of a namespace that runs as many as it
+    may are passed over until one of them ends.
 
     The write lock is taken first (``BEGIN IMMEDIATE`` on SQLite; row locks elsewhere), so that no
     two workers take the same job.
     """
     moment = now()
-    lost = (
-        (Job.state == "running")
-        & (Job.lease_until < moment)
-        & (Job.attempts < hub.settings.job_attempts)
-        & ~Job.cancel_requested
-    )
-    query = select(Job).where((Job.state == "queued") | lost).order_by(Job.id).limit(1)
-    if kinds is not None:
-        query = query.where(Job.kind.in_(kinds))
     # Looking needs no lock: an idle worker does not stand in the way of those who write.
     with hub.session() as session:
-        if session.scalar(query) is None:
+        if budgets.next_job(session, hub, _free(hub), kinds) is None:
             return None
     with hub.session(write=True) as session:
-        job = session.scalar(query.with_for_update(skip_locked=True, of=Job))
+        chosen = budgets.next_job(session, hub, _free(hub), kinds)
+        if chosen is None:
+            return None
+        job = session.scalar(
+            select(Job).where(Job.id == chosen).with_for_update(skip_locked=True, of=Job)
+        )
         if job is None:
             return None
         job.state = "running"
@@ -170,6 +174,25 @@ def lease(hub: Hub, worker: str, kinds: Sequence[str] | None = None) -> Lease | 
             _write(session, job.id, f"Taken up again (attempt {job.attempts}).")
         session.flush()
         return Lease(job, worker, job.attempts)
+
+
+def waiting(hub: Hub) -> int:
+    """Count the jobs that a worker could take up now."""
+    with hub.session() as session:
+        return session.scalar(select(func.count()).where(_free(hub))) or 0
+
+
+def busy_workers(hub: Hub, names: Sequence[str]) -> int:
+    """Count which of these workers hold a job."""
+    with hub.session() as session:
+        return (
+            session.scalar(
+                select(func.count(Job.worker.distinct())).where(
+                    Job.state == "running", Job.worker.in_(names)
+                )
+            )
+            or 0
+        )
 
 
 def reap(hub: Hub) -> list[Job]:
@@ -233,6 +256,41 @@ def progress(hub: Hub, held: Lease, fraction: float, stage: str) -> None:
             fraction=min(1.0, max(0.0, fraction)),
             stage=stage[:200],
         )
+
+
+def account(hub: Hub, held: Lease, cost: budgets.Cost) -> None:
+    """Record what this attempt took so far, on top of what earlier ones took.
+
+    Raises:
+        LeaseLost: the job is somebody else's by now.
+    """
+    before = held.job
+    with hub.session(write=True) as session:
+        _mine(
+            session,
+            held,
+            cpu_seconds=(before.cpu_seconds or 0.0) + cost.cpu_seconds,
+            gpu_seconds=(before.gpu_seconds or 0.0) + cost.gpu_seconds,
+            bytes_written=(before.bytes_written or 0) + cost.bytes_written,
+        )
+
+
+def prioritize(hub: Hub, job_id: int, priority: int) -> Job:
+    """Change how soon a waiting job is taken up; for the hub's administrators.
+
+    Raises:
+        NotFound: there is none of that number.
+        BadInput: the priority is out of bounds.
+    """
+    if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
+        raise BadInput(f"A priority is between {-MOST_PRIORITY} and {MOST_PRIORITY}.")
+    with hub.session(write=True) as session:
+        job = session.get(Job, job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        job.priority = priority
+        session.flush()
+        return job
 
 
 def note(hub: Hub, held: Lease, result: dict[str, Any]) -> None:
@@ -375,6 +433,17 @@ def _may_live(worker: str, host: str) -> bool:
     except OSError:
         return True
     return True
+
+
+def _free(hub: Hub) -> ColumnElement[bool]:
+    """Say in SQL which jobs wait, or have lost their worker and may be taken up again."""
+    lost = (
+        (Job.state == "running")
+        & (Job.lease_until < now())
+        & (Job.attempts < hub.settings.job_attempts)
+        & ~Job.cancel_requested
+    )
+    return (Job.state == "queued") | lost
 
 
 def _finish(

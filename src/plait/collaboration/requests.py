@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from plait.collaboration import events, jobs
+from plait.collaboration.merging import files, landing, licensing
 from plait.collaboration.merging.changes import (
     Sides,
+    are_large,
     driver_of,
-    merge_paths,
     weight_files,
 )
 from plait.errors import BadInput, Conflict, EntryNotFound, PreconditionFailed
 from plait.hub import Hub
 from plait.hub.database import Discussion, Job, Repository
+from plait.hub.git.previews import preview_ref
 from plait.hub.git.store import Author
 from plait.hub.permissions import Actor
 from plait.hub.repositories.discussions import pull_ref
@@ -60,21 +62,77 @@ def request_merge(
     hub.repositories.require(actor, repo, "repo.merge", discussion)
     discussion = hub.discussions.get(repo, discussion.number)
     _check_open(discussion)
+    hub.protection.require_merge(actor, repo, discussion)
     for _ in range(TRIES):
         landed = _landed_before(hub, repo, discussion)
         if landed is not None:
             hub.discussions.mark_merged(actor, discussion, landed)
             return MergeOutcome(landed=landed)
         sides = _sides(hub, repo, discussion)
+        licensing.require(hub, discussion, sides, contributions(hub, repo))
         paths = sides.changed()
         if needs_fusion(sides, paths):
             return _queue(hub, actor, repo, discussion, sides, comment)
+        if are_large(sides, paths):
+            job = files.queue(hub, actor, repo, discussion, sides, comment)
+            return MergeOutcome(job=job)
         try:
             landed = _land_files(hub, actor, repo, discussion, sides, paths, comment)
         except PreconditionFailed:
             continue  # main moved between the look and the commit
         return MergeOutcome(landed=landed)
     raise Conflict("The branch keeps moving. Ask for the merge again in a moment.")
+
+
+def land_now(
+    hub: Hub, actor: Actor, repo: Repository, discussion: Discussion, check: Callable[[], None]
+) -> str:
+    """Merge a pull request's files within this process, however large; return the landing.
+
+    Raises:
+        PlaitError: as `request_merge`.
+    """
+    for _ in range(TRIES):
+        discussion = hub.discussions.get(repo, discussion.number)
+        landed = _landed_before(hub, repo, discussion)
+        if landed is None:
+            _check_open(discussion)
+            sides = _sides(hub, repo, discussion)
+            try:
+                return _land_files(
+                    hub, actor, repo, discussion, sides, sides.changed(), "", check=check
+                )
+            except PreconditionFailed:
+                continue
+        hub.discussions.mark_merged(actor, discussion, landed)
+        return landed
+    raise Conflict("The branch keeps moving. Ask for the merge again in a moment.")
+
+
+def request_preview(
+    hub: Hub, actor: Actor, repo: Repository, discussion: Discussion
+) -> MergeOutcome:
+    """Queue the job that builds and judges what merging would land, and lands nothing.
+
+    The candidate is the revision ``refs/preview/N`` then. It costs what a merge costs and asks
+    hidden test sets once, so that only those who may merge can ask for it.
+
+    Raises:
+        RepositoryNotFound, Forbidden: the actor may not merge here.
+        BadInput: it is not a pull request, or changes no weights that are fused.
+        Conflict: as for `request_merge`.
+    """
+    hub.repositories.require(actor, repo, "repo.merge", discussion)
+    discussion = hub.discussions.get(repo, discussion.number)
+    _check_open(discussion)
+    sides = _sides(hub, repo, discussion)
+    licensing.require(hub, discussion, sides, contributions(hub, repo))
+    if not needs_fusion(sides, sides.changed()):
+        raise BadInput(
+            f"Pull request {discussion.number} changes no weights that are fused: its files are "
+            f"at refs/pr/{discussion.number} as they would be merged."
+        )
+    return _queue(hub, actor, repo, discussion, sides, "", preview=True)
 
 
 def needs_fusion(sides: Sides, paths: Sequence[str]) -> bool:
@@ -117,6 +175,20 @@ def merge_state(hub: Hub, repo: Repository, discussion: Discussion) -> dict[str,
         "mergeCommitId": discussion.merge_commit,
         "job": describe_job(job) if job is not None else None,
         "report": report,
+        "preview": describe_preview(hub, repo, discussion),
+    }
+
+
+def describe_preview(hub: Hub, repo: Repository, discussion: Discussion) -> dict[str, Any] | None:
+    """Return the revision at which a pull request's candidate can be had before it lands."""
+    found = hub.previews.get(repo, discussion.number)
+    if found is None:
+        return None
+    return {
+        "revision": found.revision,
+        "commitId": found.oid,
+        "main": found.main,
+        "head": found.head,
     }
 
 
@@ -131,6 +203,10 @@ def describe_job(job: Job) -> dict[str, Any]:
         "error": job.error,
         "attempts": job.attempts,
         "cancel_requested": job.cancel_requested,
+        "priority": job.priority,
+        "cpu_seconds": round(job.cpu_seconds or 0.0, 2),
+        "gpu_seconds": round(job.gpu_seconds or 0.0, 2),
+        "bytes_written": job.bytes_written or 0,
         "created_at": job.created_at.isoformat(),
         "started_at": job.started_at.isoformat() if job.started_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
@@ -186,26 +262,42 @@ def _queue(
     discussion: Discussion,
     sides: Sides,
     comment: str,
+    *,
+    preview: bool = False,
 ) -> MergeOutcome:
     if discussion.base_ref != "refs/heads/main":
         raise BadInput("Weights are fused into main alone; open the pull request against main.")
-    key = f"merge:{repo.id}:{discussion.number}:{sides.head}:{sides.main}"
+    what = "preview" if preview else "merge"
+    key = f"{what}:{repo.id}:{discussion.number}:{sides.head}:{sides.main}"
     with hub.session(write=True) as session:
         running = session.scalar(
-            select(Job).where(
+            select(Job)
+            .where(
                 Job.discussion_id == discussion.id,
                 Job.kind == "merge",
                 Job.state.in_(("queued", "running")),
             )
+            .order_by(Job.id.desc())
+            .limit(1)
         )
         # A job takes main as it finds it, so one for an older main is the same request; one for
         # an older head of the pull request will notice and end.
-        if running is not None and running.payload.get("head") == sides.head:
+        if (
+            running is not None
+            and running.payload.get("head") == sides.head
+            and (preview or not running.payload.get("preview"))
+        ):
             return MergeOutcome(job=running)
         job = jobs.enqueue_in(
             session,
             "merge",
-            {"number": discussion.number, "head": sides.head, "main": sides.main},
+            {
+                "number": discussion.number,
+                "head": sides.head,
+                "main": sides.main,
+                **({"preview": True} if preview else {}),
+                **({"system": True} if actor.is_system else {}),
+            },
             repo=repo.id,
             discussion=discussion.id,
             requested_by=actor.user_id,
@@ -214,11 +306,17 @@ def _queue(
     if comment.strip():
         hub.discussions.add_comment(actor, discussion, comment)
     who = f"**{actor.name}**" if actor.name else "The hub"
+    asked = (
+        "asked for a preview. The weights are fused with everyone else's and judged; nothing "
+        f"lands. The candidate will be at {preview_ref(discussion.number)};"
+        if preview
+        else "asked for this to be merged. The weights are fused with everyone else's and "
+        "judged before anything lands;"
+    )
     events.say(
         hub,
         discussion,
-        f"{who} asked for this to be merged. The weights are fused with everyone else's and "
-        f"judged before anything lands; job {job.id} does it.",
+        f"{who} {asked} job {job.id} does it.",
         {"kind": "requested", "job": job.id, "head": sides.head},
     )
     return MergeOutcome(job=job)
@@ -232,6 +330,8 @@ def _land_files(
     sides: Sides,
     paths: Sequence[str],
     comment: str,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> str:
     owned = [path for path in paths if driver_of(path, repo.type) == "hub"]
     if owned and LINEAGE in sides.at_main:
@@ -244,17 +344,9 @@ def _land_files(
     number = discussion.number
     message = f"Merge pull request #{number}: {discussion.title}"
     author = Author(actor.name or "plait")
-    tree, _ = hub.git.merge_trees(repo, sides.main, sides.head)
-    operations: tuple[Any, ...] = ()
-    if tree is None:
-        merged = merge_paths(sides, paths)
-        if merged.conflicts:
-            named = ", ".join(merged.conflicts[:10])
-            raise Conflict(
-                f"Pull request {number} and main both changed {named} in ways that contradict "
-                "each other. Bring the pull request up to date with main and choose what holds."
-            )
-        operations = merged.operations
+    tree, operations, notes = files.merge_files(sides, paths, number, check)
+    licence = licensing.require(hub, discussion, sides, contributions(hub, repo))
+    operations = (*operations, *landing.licence_files(sides, tree, operations, licence))
     update = hub.git.advance(
         repo,
         ref=discussion.base_ref,
@@ -270,7 +362,9 @@ def _land_files(
     oid = str(update.new)
     if comment.strip():
         hub.discussions.add_comment(actor, discussion, comment)
-    if repo.type == "model" and any(driver_of(path) == "weights" for path in paths):
+    combined = any(note.get("driver") == "adapter" for note in notes)
+    weights = any(driver_of(path) == "weights" for path in paths)
+    if repo.type == "model" and weights and not combined:
         why = (
             f"has no {PROJECT} that says how a fusion is judged"
             if PROJECT not in sides.at_main
@@ -283,6 +377,7 @@ def _land_files(
             "at main as they are.",
             {"kind": "merged-as-files", "landed": oid},
         )
+    files.tell(hub, discussion, notes, oid)
     hub.discussions.mark_merged(actor, discussion, oid)
     return oid
 

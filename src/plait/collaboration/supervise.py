@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import subprocess
@@ -12,6 +13,7 @@ import time
 from dataclasses import dataclass, fields
 
 from plait.collaboration import jobs
+from plait.errors import BadInput, MissingExtra
 from plait.hub import Hub
 from plait.settings import Settings
 
@@ -21,12 +23,31 @@ SLOWEST = 30.0
 """The longest pause before a worker that keeps dying is started again."""
 
 
+EXECUTORS = {"local": "plait.collaboration.worker", "ray": "plait.collaboration.ray_workers"}
+"""The module that a worker process runs, by setting."""
+
+
 @dataclass
 class _Child:
     name: str
     process: subprocess.Popen[bytes]
     started: float
     died: float | None = None
+
+
+def check_executor(settings: Settings) -> None:
+    """Refuse what no job could run on.
+
+    Raises:
+        BadInput: the executor is none of those that Plait has.
+        MissingExtra: it is Ray, and Ray is not installed.
+    """
+    if settings.executor not in EXECUTORS:
+        raise BadInput(
+            f"PLAIT_EXECUTOR is {settings.executor!r}; it must be {' or '.join(EXECUTORS)}."
+        )
+    if settings.executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise MissingExtra("ray", "ray")
 
 
 class WorkerSupervisor:
@@ -47,6 +68,11 @@ class WorkerSupervisor:
         self._pause = 0.1
 
     @property
+    def _count(self) -> int:
+        """How many processes this machine has: one looks after all workers of a Ray cluster."""
+        return 1 if self.settings.executor == "ray" else self.settings.workers
+
+    @property
     def pids(self) -> list[int]:
         """Process ids of the workers that run now."""
         with self._lock:
@@ -61,7 +87,7 @@ class WorkerSupervisor:
         jobs.expire_dead(self._hub)
         self._pipe = os.pipe()
         with self._lock:
-            self._children = [self._spawn() for _ in range(self.settings.workers)]
+            self._children = [self._spawn() for _ in range(self._count)]
         self._ended.clear()
         self._thread = threading.Thread(target=self._watch, name="workers", daemon=True)
         self._thread.start()
@@ -104,7 +130,7 @@ class WorkerSupervisor:
             [
                 sys.executable,
                 "-m",
-                "plait.collaboration.worker",
+                EXECUTORS[self.settings.executor],
                 "--dir",
                 str(self.settings.dir),
                 "--parent",

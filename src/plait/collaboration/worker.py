@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plait.collaboration import jobs
+from plait.collaboration import budgets, jobs
 from plait.collaboration.jobs import Lease, LeaseLost
 from plait.errors import Cancelled, PlaitError
 from plait.hub import Hub
@@ -106,9 +106,17 @@ class Handler:
 
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
-    from plait.collaboration.merging.handler import ended, progressed, run
+    from plait.collaboration.leaderboards import scoring
+    from plait.collaboration.merging import handler, queue, withdrawal
+    from plait.collaboration.suggest import requests as suggesting
 
-    return {"merge": Handler(run, ended, progressed)}
+    return {
+        "merge": Handler(handler.run, handler.ended, handler.progressed),
+        "withdraw": Handler(withdrawal.run, withdrawal.ended),
+        scoring.KIND: Handler(scoring.run),
+        suggesting.KIND: Handler(suggesting.run, suggesting.ended),
+        "queue": Handler(queue.run, queue.ended),
+    }
 
 
 class Worker:
@@ -170,9 +178,14 @@ class Worker:
         folder.mkdir(parents=True)
         handler = self.handlers[held.job.kind]
         context = JobContext(self.hub, held, folder, self.stopping, handler.progressed)
+        meter = budgets.Meter()
         try:
-            with self._kept_alive(context):
-                result = handler.run(context)
+            try:
+                with self._kept_alive(context, meter):
+                    result = handler.run(context)
+            finally:
+                with contextlib.suppress(LeaseLost):
+                    jobs.account(self.hub, held, meter.read())
             jobs.succeed(self.hub, held, result)
         except LeaseLost:
             pass  # its successor speaks for the job now
@@ -224,8 +237,8 @@ class Worker:
         jobs.log(self.hub, job.id, "\n".join([f"{type(error).__name__} in", *lines]))
 
     @contextlib.contextmanager
-    def _kept_alive(self, context: JobContext) -> Iterator[None]:
-        """Renew the lease beside the work, and look whether the job was cancelled."""
+    def _kept_alive(self, context: JobContext, meter: budgets.Meter) -> Iterator[None]:
+        """Renew the lease beside the work, count what it takes, look whether it was cancelled."""
         done = threading.Event()
         renew = max(0.2, self.hub.settings.job_lease / 4)
 
@@ -234,6 +247,7 @@ class Worker:
             while not done.wait(min(LOOK, renew)):
                 try:
                     if time.monotonic() - renewed >= renew:
+                        jobs.account(self.hub, context.held, meter.read())
                         jobs.heartbeat(self.hub, context.held)
                         renewed = time.monotonic()
                     elif jobs.get(self.hub, context.job.id).cancel_requested:
@@ -256,7 +270,7 @@ class Worker:
             thread.join(timeout=10)
 
 
-def _watch(descriptor: int, stop: Callable[[], None]) -> None:
+def watch_parent(descriptor: int, stop: Callable[[], None]) -> None:
     """Stop when the other end of the pipe is closed: the parent has ended, in whatever way."""
 
     def wait() -> None:
@@ -287,7 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         if options.parent is not None:
-            _watch(options.parent, worker.stop)
+            watch_parent(options.parent, worker.stop)
         if options.once:
             worker.tidy()
             jobs.expire_dead(hub)

@@ -88,7 +88,7 @@ def test_tables_merge_by_rows(place: Place) -> None:
     place.write(AddBytes("data/train.jsonl", (rows + '{"id": 3,  "text": "c"}\n').encode()))
     request_merge(place.hub, place.owner, place.repo, pull)
     assert place.read("data/train.jsonl") == (
-        rows + '{"id": 3,  "text": "c"}\n{"id": 2, "text": "b"}\n'
+        rows + '{"id": 2, "text": "b"}\n{"id": 3,  "text": "c"}\n'
     )
     contradicting = place.propose(AddBytes("data/train.jsonl", b'{"id": 1, "text": "x"}\n'))
     place.write(AddBytes("data/train.jsonl", b'{"id": 1, "text": "y"}\n'))

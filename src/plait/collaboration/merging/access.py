@@ -8,10 +8,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from plait.errors import BadInput, EntryNotFound, PlaitError, RepositoryNotFound, RevisionNotFound
+from plait.errors import (
+    BadInput,
+    EntryNotFound,
+    PlaitError,
+    RepositoryNotFound,
+    RevisionNotFound,
+    TooManyRequests,
+)
 from plait.evaluation import Task, load_task
 from plait.hub import ANONYMOUS, Hub, Repository, can
+from plait.hub.database import Job
+from plait.hub.repositories.hidden import Asker
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import MAX_CHARACTERS, TaskSpec, parse_project
 
@@ -36,6 +46,13 @@ class LoadedTask:
 
     task: Task
     key: str
+    hidden: bool = False
+    """Whether the items are of a hidden split: nothing but rounded scores leaves the hub."""
+
+
+def asker_of(job: Job, repo: Repository) -> Asker:
+    """Return for whom a job judges ``repo``."""
+    return Asker(job.requested_by, repo.namespace_id, repo.id, job.id)
 
 
 def find_sources(
@@ -71,40 +88,83 @@ def refused(repo: Repository, names: Sequence[str]) -> RepositoryNotFound:
     )
 
 
-def load(hub: Hub, source: TaskSource, split: str, folder: Path) -> LoadedTask:
+def load(
+    hub: Hub, source: TaskSource, split: str, folder: Path, asker: Asker | None = None
+) -> LoadedTask:
     """Read one split of a task's data set, in a folder of the job.
 
+    Args:
+        hub: where.
+        source: the task and its data set.
+        split: which items.
+        folder: of the job; nobody else reads it.
+        asker: for whom a model is judged. A hidden split is read for judging alone, and this
+            counts as one question to it.
+
     Raises:
-        BadInput: it cannot be used. For a private data set the sentence names the task alone: the
-            details would tell of its content.
+        BadInput: it cannot be used. For a private data set or a hidden split the sentence names the
+            task alone: the details would tell of its content. Also a hidden split without asker.
+        TooManyRequests: the hidden split was asked as often as its owner allows.
     """
     spec = source.spec
     target = folder / spec.name
-    prefix = f"data/{split}"
-    try:
-        entries = hub.commits.materialize(
-            source.dataset,
-            source.oid,
-            target,
-            only=lambda path: path.startswith((f"{prefix}.", f"{prefix}-")),
+    hidden = hub.hidden.is_hidden(source.dataset, split)
+    if hidden and asker is None:
+        raise BadInput(
+            f"Task '{spec.name}': the split '{split}' of its data set is hidden. It judges what "
+            "was chosen and chooses nothing; search on another split (fusion.search_split)."
         )
+    try:
+        if hidden and asker is not None:
+            hub.hidden.ask(source.dataset, split, replace(asker, task=spec.name))
+            target.mkdir(parents=True, exist_ok=True)
+            content = sorted(hub.hidden.materialize(source.dataset, split, target))
+        else:
+            content = _open_files(hub, source, split, target)
         task = load_task(spec, target, split)
+    except TooManyRequests:
+        raise
     except PlaitError as error:
+        if hidden:
+            raise BadInput(
+                f"Task '{spec.name}': the hidden split '{split}' of its data set cannot be used. "
+                "Its owner sees its files with `plait hidden list` and can put in others."
+            ) from None
         if not source.private:
             raise BadInput(f"Task '{spec.name}': {error.message}") from None
         raise BadInput(
             f"Task '{spec.name}': the split '{split}' of its data set cannot be used. Its owner "
             "sees why with `plait evaluate`."
         ) from None
-    content = {
-        "task": {
-            k: v for k, v in asdict(spec).items() if k in ("name", "type", "metric", "columns")
-        },
+    known = {k: v for k, v in asdict(spec).items() if k in ("name", "type", "metric", "columns")}
+    about = {"task": known, "split": split, "files": content}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return LoadedTask(task, digest, hidden)
+
+
+def _open_files(hub: Hub, source: TaskSource, split: str, target: Path) -> list[tuple[str, str]]:
+    """Write the committed files of a split into a folder; return each path and hash."""
+    prefix = f"data/{split}"
+    entries = hub.commits.materialize(
+        source.dataset,
+        source.oid,
+        target,
+        only=lambda path: path.startswith((f"{prefix}.", f"{prefix}-")),
+    )
+    return sorted((entry.path, entry.etag) for entry in entries)
+
+
+def describe_use(source: TaskSource, loaded: LoadedTask, role: str, split: str) -> dict[str, Any]:
+    """Return what a lineage says of the items that chose or judged a model."""
+    return {
+        "task": source.spec.name,
         "split": split,
-        "files": sorted((entry.path, entry.etag) for entry in entries),
+        "role": role,
+        "items": loaded.key,
+        "dataset": None if source.private else source.dataset.full_name,
+        "revision": None if source.private or loaded.hidden else source.oid,
+        "hidden": loaded.hidden,
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return LoadedTask(task, digest)
 
 
 def _find(hub: Hub, repo: Repository, spec: TaskSpec) -> TaskSource:
@@ -131,7 +191,7 @@ def may_use(hub: Hub, repo: Repository, dataset: Repository) -> bool:
     try:
         if hub.git.entry(dataset, head, PROJECT).size > 4 * MAX_CHARACTERS:
             return False
-        allowed = parse_project(hub.git.read(dataset, head, PROJECT)).allow
+        allowed = parse_project(hub.git.read(dataset, head, PROJECT)).evaluation.allow
     except (EntryNotFound, BadInput):
         return False
     return repo.full_name.lower() in {name.lower() for name in allowed}

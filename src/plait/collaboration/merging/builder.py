@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.collaboration.merging import access, landing, report
-from plait.collaboration.merging.changes import Sides, driver_of
+from plait.collaboration.merging import access, landing, licensing, report, suspicion
+from plait.collaboration.merging.answers import Answers, open_answers
+from plait.collaboration.merging.changes import Sides, driver_of, files
+from plait.collaboration.merging.contamination import Flag
 from plait.collaboration.merging.credit import Credits, shapley, subsets
 from plait.collaboration.merging.crew import Crew
+from plait.collaboration.merging.drivers import tokenizer
 from plait.collaboration.merging.gate import (
-    Measurements,
     Tick,
     judge_candidate,
     load_classifier,
@@ -27,6 +29,7 @@ from plait.collaboration.merging.gate import (
     recipe_key,
 )
 from plait.collaboration.merging.gather import Gathering
+from plait.collaboration.merging.licensing import LicenceState
 from plait.collaboration.merging.material import Material, Model, named, state_at
 from plait.collaboration.merging.search import (
     Candidate,
@@ -38,7 +41,9 @@ from plait.collaboration.merging.search import (
 from plait.errors import BadInput
 from plait.evaluation import Evaluation
 from plait.fusion.weights import FusionResult, compare_layers, fuse, fused_tensors
-from plait.hub import Discussion, Hub, Repository
+from plait.hub import Author, Discussion, Hub, Operation, Repository
+from plait.hub.repositories.hidden import Asker
+from plait.lineage import Lineage, Withdrawal
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import ProjectSpec, parse_project
 
@@ -78,6 +83,7 @@ class Builder:
         self.cpu = _cpu_seconds()
         self.project: ProjectSpec = parse_project(sides.read(sides.main, PROJECT))
         self._local = threading.local()
+        self._operations: list[Operation] | None = None
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -89,8 +95,9 @@ class Builder:
             Conflict: files of the pull request contradict main's.
         """
         self.say(0.0, "reading the models")
-        landing.plan_files(self.sides, [])  # a conflict is told before hours of work, not after
-        material = self.gathering.gather()
+        self.plan_files([])  # a conflict is told before hours of work, not after
+        self.licence = self._licence()
+        material = self.gather()
         searched, judged = self.tasks()
         self.support = self._support_key()
         size = sum(path.stat().st_size for path in material.base.folder.glob("*.safetensors"))
@@ -105,10 +112,16 @@ class Builder:
             verdict = judge_candidate(
                 models["candidate"], models["main"], self.project.gate, self.project.tasks
             )
-            credits = self.credit(material, candidate, judged, models)
+            flags = self.look(material, searched, judged, models)
+            credits = self.credit(material, candidate, judged, models, result)
         self.say(_CREDIT, "comparing layers")
         made = self.describe(material, candidate, recipe, found, models, verdict, credits, result)
+        made["flags"] = [flag.to_json() for flag in flags]
         return Built(verdict.judgement.verdict, made, material, candidate, recipe, result)
+
+    def gather(self) -> Material:
+        """Bring together what is fused."""
+        return self.gathering.gather()
 
     def land(self, built: Built) -> str:
         """Move main to the merge.
@@ -117,20 +130,73 @@ class Builder:
             PreconditionFailed: main moved since the attempt began.
         """
         self.say(_CREDIT, "landing")
-        weights = landing.store_weights(self.hub, self.repo, built.result.out, built.result.outputs)
-        operations = landing.plan_files(self.sides, weights)
-        lineage = landing.lineage_of(built.material, built.candidate, built.recipe, built.report)
         return landing.land(
             self.hub,
             self.repo,
-            self.discussion,
-            self.sides,
-            operations,
-            lineage,
-            built.report,
-            self.project.base,
-            self._merger(),
+            self.discussion.base_ref,
+            self.sides.main,
+            self.operations(built),
+            parents=self.parents(),
+            message=self.message(built),
+            author=self._merger(),
         )
+
+    def preview(self, built: Built) -> str:
+        """Write the commit that would land, without moving a branch, and return its id."""
+        return self.hub.git.write_commit(
+            self.repo,
+            base=self.sides.main,
+            operations=self.operations(built),
+            parents=self.parents(),
+            message=self.message(built),
+            author=Author(self._merger()),
+        )
+
+    def operations(self, built: Built) -> list[Operation]:
+        """Return what the landing does to main's tree; the weights are stored by then."""
+        if self._operations is None:
+            out, outputs = built.result.out, built.result.outputs
+            weights = landing.store_weights(self.hub, self.repo, out, outputs)
+            if self.gathering.own_support(built.material):
+                weights += tokenizer.store_support(self.hub, self.repo, out, self.sides)
+            self._operations = landing.complete(
+                self.repo,
+                self.sides,
+                self.plan_files(weights),
+                self.lineage(built),
+                built.report,
+                self.project.base,
+            )
+        return self._operations
+
+    # -- what other changes of main than one pull request's merge do otherwise --------------------
+
+    def plan_files(self, weights: Sequence[Operation]) -> list[Operation]:
+        """Return what happens to main's files.
+
+        Raises:
+            Conflict: main and what is merged contradict each other.
+        """
+        return landing.plan_files(self.sides, weights)
+
+    def lineage(self, built: Built) -> Lineage:
+        """Write down what the candidate was made from."""
+        return landing.lineage_of(
+            built.material, built.candidate, built.recipe, built.report, self.withdrawn()
+        )
+
+    def withdrawn(self) -> tuple[Withdrawal, ...]:
+        """Return what main was once fused from and is not any more."""
+        lineage = state_at(self.hub, self.repo, self.sides.main).lineage
+        return lineage.withdrawn if lineage is not None else ()
+
+    def parents(self) -> list[str]:
+        """Return the parents of the landing commit."""
+        return [self.sides.main, self.sides.head]
+
+    def message(self, built: Built) -> str:
+        """Return the landing commit's message."""
+        return landing.landing_message(self.discussion, built.report)
 
     def say(self, fraction: float, stage: str) -> None:
         """Report progress, and stop here if the job was cancelled."""
@@ -138,7 +204,7 @@ class Builder:
 
     # -- tasks ----------------------------------------------------------------------------------
 
-    def tasks(self) -> tuple[Measurements | None, Measurements]:
+    def tasks(self) -> tuple[Answers | None, Answers]:
         """Load the items to search and to judge with."""
         project = self.project
         if not project.tasks:
@@ -150,23 +216,30 @@ class Builder:
         if missing:
             raise access.refused(self.repo, missing)
         folder = self.folder / "tasks"
+        self.sources = sources
+        asker = access.asker_of(self.context.job, self.repo)
 
-        def of(split: str) -> Measurements:
-            loaded = [access.load(self.hub, source, split, folder) for source in sources]
-            return Measurements(self.hub, self.repo, split, loaded)
+        def of(split: str, asker: Asker | None = None) -> Answers:
+            loaded = [access.load(self.hub, source, split, folder, asker) for source in sources]
+            return open_answers(self.hub, self.repo, split, loaded)
 
-        judged = of(project.gate.split)
+        # What may not be searched on is refused before the hidden items are asked.
         searching = project.fusion.method == "search"
-        return (of(project.fusion.search_split) if searching else None), judged
+        searched = of(project.fusion.search_split) if searching else None
+        judged = of(project.gate.split, asker)
+        split = project.credit.split
+        self.credited = judged if split in (None, project.gate.split) else of(str(split))
+        self.searched, self.judged = searched, judged
+        return searched, judged
 
     # -- the search -----------------------------------------------------------------------------
 
     def choose(
-        self, material: Material, searched: Measurements | None
+        self, material: Material, searched: Answers | None
     ) -> tuple[Search | None, Candidate]:
         """Choose method and coefficients: fixed by plait.yaml, or searched on validation items."""
         spec = self.project.fusion
-        count = len(material.contributions)
+        count = len(material.plan.distinct())
         if searched is None:
             return None, candidates(spec, count)[0]
 
@@ -188,13 +261,12 @@ class Builder:
         self, material: Material, candidate: Candidate, chosen: Sequence[int] | None = None
     ) -> dict[str, Any]:
         """Write a candidate as a recipe over this merge's models."""
-        models = material.contributions
-        if chosen is not None:
-            models = tuple(models[place] for place in chosen)
-        return recipe_of(candidate, material.base.reference, [one.reference for one in models])
+        models = [material.contributions[place] for place in material.plan.distinct(chosen)]
+        made = recipe_of(candidate, material.base.reference, [one.reference for one in models])
+        return tokenizer.united_recipe(made, material)
 
     def measure_recipe(
-        self, material: Material, recipe: Mapping[str, Any], tasks: Measurements, tick: Tick
+        self, material: Material, recipe: Mapping[str, Any], tasks: Answers, tick: Tick
     ) -> dict[str, float]:
         """Score what a recipe fuses, in memory; what is known is not fused again."""
 
@@ -235,18 +307,19 @@ class Builder:
         """Write the chosen candidate, with main's configuration and tokenizer."""
         out = self.folder / "candidate"
         with self._names(material):
-            result = fuse(recipe, out, resolve=material.resolve, cancelled=self.context.cancelled)
-        self.gathering.put_support(out)
+            resolve = material.resolve_original
+            result = fuse(recipe, out, resolve=resolve, cancelled=self.context.cancelled)
+        self.gathering.finish(material, out)
         return result
 
     def evaluate(
-        self, material: Material, result: FusionResult, tasks: Measurements
+        self, material: Material, result: FusionResult, tasks: Answers
     ) -> dict[str, Evaluation]:
         """Measure base, main, contribution and candidate on the gate's items."""
         main = state_at(self.hub, self.repo, self.sides.main).weights
         support = self._main_support()
-        own = self._support_of(self.sides.head)
         newest = material.newest
+        own = self._support_of(newest.origin.revision)
         todo: list[tuple[str, Mapping[str, str], Mapping[str, str], Callable[[], Path]]] = [
             ("base", material.base.origin.files, support, lambda: material.base.folder),
             ("main", main.files, support, lambda: self.gathering.checkout(main, "main")),
@@ -272,25 +345,63 @@ class Builder:
         return {name: one for (name, *_), one in zip(todo, found, strict=True)}
 
     def _measure_model(
-        self, tasks: Measurements, key: str, folder: Callable[[], Path], name: str, tick: Tick
+        self, tasks: Answers, key: str, folder: Callable[[], Path], name: str, tick: Tick
     ) -> Evaluation:
         title = _TITLES[name].format(number=self.discussion.number)
         return tasks.measure(key, lambda: load_classifier(folder(), title), title, tick)
+
+    def look(
+        self,
+        material: Material,
+        searched: Answers | None,
+        judged: Answers,
+        models: Mapping[str, Evaluation],
+    ) -> list[Flag]:
+        """Look for signs that the gate's items were trained on."""
+        self.say(_GATE, "looking for items that were trained on")
+        validation = None
+        if searched is not None:
+            measure = partial(self._named_model, material, searched)
+            validation = {name: measure(name) for name in ("base", "contribution")}
+        return suspicion.look(
+            self.hub, self.sides, self.sources, judged, searched, models, validation,
+            self.context.check,
+        )  # fmt: skip
+
+    def _named_model(self, material: Material, tasks: Answers, name: str) -> Evaluation:
+        """Measure the base, or the contribution as proposed, on other items than the gate's."""
+        newest = material.newest
+        if name == "base":
+            folder, files = material.base.folder, material.base.origin.files
+            support = self._main_support()
+        else:
+            folder, files = self.folder / f"pull-{newest.number}", newest.origin.files
+            support = self._support_of(newest.origin.revision)
+
+        def tick(_done: int, _total: int) -> None:
+            self.context.check()
+
+        return self._measure_model(tasks, model_key(files, support), lambda: folder, name, tick)
 
     def credit(
         self,
         material: Material,
         candidate: Candidate,
-        tasks: Measurements,
+        judged: Answers,
         models: Mapping[str, Evaluation],
+        result: FusionResult,
     ) -> Credits:
         """Share the candidate's gain over the base among the contributions."""
-        numbers = material.numbers()
-        known = {
-            frozenset[int](): tasks.scores(models["base"]),
-            frozenset(numbers): tasks.scores(models["candidate"]),
-        }
-        wanted = [coalition for coalition in subsets(numbers) if coalition not in known]
+        numbers, tasks, spec = material.numbers(), self.credited, self.project.credit
+        if tasks is judged:
+            ends = {name: tasks.scores(models[name]) for name in ("base", "candidate")}
+        else:
+            key = model_key(result.outputs, self._main_support())
+            whole = self._measure_model(tasks, key, lambda: result.out, "candidate", _quiet)
+            base = self._named_model(material, tasks, "base")
+            ends = {"base": tasks.scores(base), "candidate": tasks.scores(whole)}
+        known = {frozenset[int](): ends["base"], frozenset(numbers): ends["candidate"]}
+        wanted = [coalition for coalition in subsets(numbers, spec) if coalition not in known]
         works = []
         for coalition in wanted:
             places = [place for place, number in enumerate(numbers) if number in coalition]
@@ -301,7 +412,8 @@ class Builder:
             return f"crediting: subset {min(done + 1, len(works))} of {len(works)}"
 
         found = self.crew.run(works, (_GATE, _CREDIT), stage)
-        return shapley(numbers, {**known, **dict(zip(wanted, found, strict=True))}.__getitem__)
+        table = {**known, **dict(zip(wanted, found, strict=True))}
+        return shapley(numbers, table.__getitem__, spec)
 
     # -- the report -----------------------------------------------------------------------------
 
@@ -339,6 +451,8 @@ class Builder:
                 "confidence": project.gate.confidence,
                 "minimum_gain": project.gate.minimum_gain,
                 "margin": project.gate.margin,
+                "smallest_effect": project.gate.smallest_effect,
+                "power": project.gate.power,
             },
             "models": {
                 "base": {"repository": name, "revision": material.plan.base.revision},
@@ -346,26 +460,68 @@ class Builder:
                 "contribution": {"repository": name, "revision": commit.head},
                 "candidate": {"repository": name, "revision": None},
             },
-            "tasks": report.task_rows(project.tasks, models, verdict),
-            "average": report.average_row(models, verdict),
-            "credit": report.credit_part(credits, material, project.gate.split),
+            "tasks": report.task_rows(project.tasks, models, verdict, self.hidden()),
+            "average": report.average_row(models, verdict, coarse=bool(self.hidden())),
+            "credit": self.credit_part(credits, material),
             "layers": compare_layers(
                 material.base.folder,
                 [model.folder for model in material.contributions],
                 result.out,
-            ),
+            )
+            if material.contributions
+            else [],
             "inputs": report.inputs_part(material),
+            "data": self._data(found is not None),
+            "budget": report.budget_part(found, credits),
             "output": {"files": dict(result.outputs)},
-            "licence": report.licence_verdict(self.sides, material).to_json(),
-            "notes": report.notes(self.sides, material, self.gathering.made_from),
+            "licence": self.licence.to_json(),
+            "notes": report.notes(self.sides, self.licence, self.gathering.made_from),
         }
-        made["cost"] = {
+        made["cost"] = self.cost()
+        return made
+
+    def credit_part(self, credits: Credits, material: Material) -> dict[str, Any] | None:
+        """Return the report's part on credit."""
+        coarse = bool(self.hidden())
+        return report.credit_part(credits, material, self.credited.split, coarse=coarse)
+
+    def cost(self) -> dict[str, float]:
+        """Return what it took since the builder was made."""
+        return {
             "seconds": round(time.monotonic() - self.started, 2),
             "cpu_seconds": round(_cpu_seconds() - self.cpu, 2),
         }
-        return made
 
     # -- small things ---------------------------------------------------------------------------
+
+    def _data(self, searched: bool) -> list[dict[str, Any]]:
+        """Return which items chose and judged; a data set that is not public is not named."""
+        uses = [("gate", self.judged)]
+        if self.credited is not self.judged:
+            uses.append(("credit", self.credited))
+        if searched and self.searched is not None:
+            uses.append(("search", self.searched))
+        sources = {source.spec.name: source for source in self.sources}
+        return [
+            access.describe_use(sources[loaded.task.name], loaded, role, measured.split)
+            for role, measured in uses
+            for loaded in measured.tasks
+        ]
+
+    def _licence(self) -> LicenceState:
+        """Judge the licences; what a maintainer must decide on is not fused before that."""
+        lineage = state_at(self.hub, self.repo, self.sides.main).lineage
+        merged = lineage.contributions if lineage is not None else ()
+        return licensing.require(self.hub, self.discussion, self.sides, merged)
+
+    def hidden(self) -> frozenset[str]:
+        """Return the tasks whose gate items are hidden."""
+        split = self.project.gate.split
+        return frozenset(
+            source.spec.name
+            for source in self.sources
+            if self.hub.hidden.is_hidden(source.dataset, split)
+        )
 
     def _names(self, material: Material) -> named:
         names: dict[Path | str, str] = {}
@@ -381,7 +537,7 @@ class Builder:
         }
 
     def _support_of(self, oid: str) -> dict[str, str]:
-        entries = self.sides.at_head if oid == self.sides.head else self.sides.at_main
+        entries = files(self.hub, self.repo, oid)
         return {path: entry.etag for path, entry in entries.items() if driver_of(path) == "model"}
 
     def _support_key(self) -> str:
@@ -404,8 +560,12 @@ _TITLES = {
 }
 
 
+def _quiet(_done: int, _total: int) -> None:
+    """Count items of what is measured beside the stages of the progress."""
+
+
 def _named_models(recipe: Mapping[str, Any]) -> set[str]:
-    return {entry["model"] for entry in recipe["models"]}
+    return {entry["model"] for entry in recipe.get("models", ())}
 
 
 def _cpu_seconds() -> float:

@@ -7,27 +7,33 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
-from plait.collaboration.merging.card import merge_cards, read_card
-from plait.collaboration.merging.text import merge_lines
-from plait.errors import PlaitError
+from plait.collaboration.merging.card import read_card
+from plait.collaboration.merging.drivers import FileConflict, Resolution, Work, is_large, merge_all
+from plait.collaboration.merging.resolutions import FILE as RESOLUTIONS
+from plait.collaboration.merging.resolutions import parse_resolutions
+from plait.errors import BadInput, PlaitError
 from plait.hub import Hub
 from plait.hub.database import Repository
-from plait.hub.git.operations import AddBytes, CopyFile, Delete, Operation
+from plait.hub.git.operations import AddPointer, Operation
 from plait.hub.git.store import TreeEntry
+from plait.licences.cards import stated_licence
 from plait.lineage import FILE as LINEAGE
-from plait.tables import RowConflict, format_of, merge_tables, read_table, write_table
-from plait.tables.reading import Format
+from plait.recipes.merging import MergeSpec
+from plait.recipes.project import FILE as PROJECT
+from plait.recipes.project import parse_project
 
-Driver = Literal["weights", "pickle", "model", "card", "hub", "text"]
+Driver = Literal["weights", "pickle", "model", "card", "hub", "text", "resolutions"]
+"""What a path is to a merge. Of text, `plait.collaboration.merging.drivers` knows the kinds."""
 
 CARD = "README.md"
 RECIPE = "plait_fusion.yaml"
 """The recipe that made the weights, beside them."""
 INDEX = "model.safetensors.index.json"
-MAX_TEXT = 2 * 2**20
-"""Files larger than this are never merged line by line."""
+SINGLE = "model.safetensors"
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+"""A LoRA adapter's two files, as PEFT saves them."""
 
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot"}
 _SUPPORT = {
@@ -50,11 +56,13 @@ def driver_of(path: str, repo_type: str = "model") -> Driver:
     """Return what merges a path; only a model's root holds the model."""
     if path == CARD:
         return "card"
+    if path == RESOLUTIONS:
+        return "resolutions"
     if repo_type != "model" or "/" in path:
         return "text"
     if path in (LINEAGE, RECIPE):
         return "hub"
-    if path == INDEX or path.endswith(".safetensors"):
+    if path == INDEX or path.endswith(".safetensors") or path in ADAPTER:
         return "weights"
     if PurePosixPath(path).suffix in _PICKLES:
         return "pickle"
@@ -65,11 +73,12 @@ def driver_of(path: str, repo_type: str = "model") -> Driver:
 
 @dataclass(frozen=True)
 class Merge:
-    """What to do to main's tree so that it holds the pull request's changes; conflicts by path."""
+    """What to do to main's tree so that it holds the pull request's changes."""
 
     operations: tuple[Operation, ...]
-    conflicts: tuple[str, ...]
-    """Paths in quotes, of tables with the rows that contradict."""
+    conflicts: tuple[FileConflict, ...]
+    notes: tuple[Mapping[str, Any], ...] = ()
+    """What the drivers found worth telling: rows added, types widened, near duplicates."""
 
 
 class Sides:
@@ -90,13 +99,42 @@ class Sides:
         """Return a file's bytes as git holds them."""
         return self.hub.git.read(self.repo, oid, path)
 
+    def content(self, oid: str, path: str) -> bytes:
+        """Return a file's bytes; a large file's own, not its pointer."""
+        return b"".join(self.hub.commits.open_file(self.repo, oid, path).read())
+
+    def spec(self) -> MergeSpec:
+        """Return how main's `plait.yaml` wants files merged; one that cannot be read says nothing.
+
+        What mends such a file must be mergeable too.
+        """
+        if PROJECT not in self.at_main:
+            return MergeSpec()
+        try:
+            return parse_project(self.read(self.main, PROJECT)).merge
+        except BadInput:
+            return MergeSpec()
+
+    def resolutions(self) -> dict[str, Resolution]:
+        """Return what the pull request's own `plait_resolutions.yaml` decides.
+
+        Raises:
+            BadInput: it cannot be understood.
+        """
+        if RESOLUTIONS not in self.at_head:
+            return {}
+        return parse_resolutions(self.read(self.head, RESOLUTIONS))
+
     def licence(self, oid: str) -> str | None:
         """Return the licence that the card of main or of the pull request states."""
+        return stated_licence(self.card(oid))
+
+    def card(self, oid: str) -> Mapping[str, Any]:
+        """Return the head of the card of main or of the pull request; empty where it has none."""
         if CARD not in (self.at_main if oid == self.main else self.at_head):
-            return None
+            return {}
         card = read_card(self.read(oid, CARD).decode("utf-8", "replace"))
-        stated = card.data.get("license") if card is not None else None
-        return stated[:96] if isinstance(stated, str) else None
+        return card.data if card is not None else {}
 
 
 def files(hub: Hub, repo: Repository, oid: str) -> dict[str, TreeEntry]:
@@ -108,15 +146,30 @@ def files(hub: Hub, repo: Repository, oid: str) -> dict[str, TreeEntry]:
     }
 
 
-def weight_files(entries: Mapping[str, TreeEntry], read: Callable[[str], bytes]) -> dict[str, str]:
+def weight_files(
+    entries: Mapping[str, TreeEntry],
+    read: Callable[[str], bytes],
+    before: Mapping[str, TreeEntry] | None = None,
+) -> dict[str, str]:
     """Return the SHA-256 of each of a model's safetensors files; empty for a model without any.
 
-    As everywhere: ``model.safetensors``, or the shards that lie beside their index. ``read`` gives
-    the bytes of a file that git itself holds.
+    As everywhere: ``model.safetensors``, or the shards that lie beside their index; never an
+    adapter. Where both forms lie side by side, a pull request means the one that it brought.
+
+    Args:
+        entries: the files of a commit.
+        read: gives the bytes of a file that git itself holds.
+        before: the files that a pull request started from.
     """
-    names = [path for path in entries if path.endswith(".safetensors") and "/" not in path]
-    if INDEX not in entries and "model.safetensors" in names:
-        names = ["model.safetensors"]
+    names = [
+        path
+        for path in entries
+        if path.endswith(".safetensors") and "/" not in path and path not in ADAPTER
+    ]
+    if SINGLE in names:
+        kept = before is not None and _same(entries[SINGLE], before.get(SINGLE))
+        sharded = INDEX in entries and kept and not _same(entries[INDEX], (before or {}).get(INDEX))
+        names = [n for n in names if n != SINGLE] if sharded else [SINGLE]
     found = {}
     for path in names:
         pointer = entries[path].lfs
@@ -124,77 +177,81 @@ def weight_files(entries: Mapping[str, TreeEntry], read: Callable[[str], bytes])
     return found
 
 
-def merge_paths(sides: Sides, paths: Sequence[str]) -> Merge:
-    """Merge ``paths`` three-way: one side's change wins, equal changes are one, text by lines."""
-    operations: list[Operation] = []
-    conflicts: list[str] = []
-    for path in paths:
-        fork, main, head = (
-            entries.get(path) for entries in (sides.at_fork, sides.at_main, sides.at_head)
+def adapter_files(sides: Sides) -> dict[str, str]:
+    """Return the SHA-256 of the LoRA adapter that a pull request brings; empty if it brings none.
+
+    Raises:
+        BadInput: it brings only one of the adapter's two files.
+    """
+    if not any(not _same(sides.at_fork.get(p), sides.at_head.get(p)) for p in ADAPTER):
+        return {}
+    there = [path for path in ADAPTER if path in sides.at_head]
+    if len(there) == 1:
+        raise BadInput(
+            f"The pull request brings '{there[0]}' alone; a LoRA adapter is {ADAPTER[0]} and "
+            f"{ADAPTER[1]} together, as save_pretrained of PEFT writes them."
         )
-        if _same(main, head) or _same(fork, head):
-            continue
-        if _same(fork, main):
-            operations.append(
-                Delete(path) if head is None else CopyFile(path, path, revision=sides.head)
-            )
-            continue
-        merged = _merge_file(sides, path, fork, main, head)
-        if isinstance(merged, bytes):
-            operations.append(AddBytes(path, merged))
-        else:
-            conflicts.append(_named(path, merged or ()))
-    return Merge(tuple(operations), tuple(conflicts))
+    found = {}
+    for path in there:
+        pointer = sides.at_head[path].lfs
+        data = None if pointer else sides.read(sides.head, path)
+        found[path] = pointer.sha256 if pointer else hashlib.sha256(data or b"").hexdigest()
+    return found
 
 
-def _merge_file(
+def merge_paths(
     sides: Sides,
-    path: str,
-    fork: TreeEntry | None,
-    main: TreeEntry | None,
-    head: TreeEntry | None,
-) -> bytes | tuple[RowConflict, ...] | None:
-    if main is None or head is None:
-        return None
-    texts = []
-    for entry, oid in ((fork, sides.fork), (main, sides.main), (head, sides.head)):
-        if entry is None:
-            texts.append("")
-            continue
-        if entry.lfs is not None or entry.size > MAX_TEXT:
-            return None
-        try:
-            texts.append(sides.read(oid, path).decode("utf-8"))
-        except UnicodeDecodeError:
-            return None
-    if path == CARD:
-        card = merge_cards(*texts)
-        return None if card is None else card.encode()
-    format = format_of(path)
-    if format is not None:
-        return _merge_table(path, format, *(text.encode() for text in texts))
-    if fork is None:
-        return None
-    merged = merge_lines(*texts)
-    return None if merged is None else merged.encode()
+    paths: Sequence[str],
+    *,
+    clean: bool = False,
+    resolutions: Mapping[str, Resolution] | None = None,
+    look: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> Merge:
+    """Merge ``paths`` three-way, each by its driver.
+
+    Args:
+        sides: the three versions.
+        paths: those that the pull request changes.
+        clean: whether git merges all without a conflict; its merge of plain text then stands.
+        resolutions: what people decided of conflicts, besides what the pull request itself says.
+        look: look through new rows for duplicates and test items, besides merging.
+        check: raises if the merge was cancelled.
+
+    Raises:
+        Conflict, BadInput: a driver refuses what the pull request brings.
+    """
+    work = work_of(sides, clean=clean, resolutions=resolutions, look=look, check=check)
+    made = merge_all(work, [path for path in paths if path != RESOLUTIONS])
+    return Merge(made.operations, made.conflicts, made.notes)
 
 
-def _merge_table(
-    path: str, format: Format, base: bytes, ours: bytes, theirs: bytes
-) -> bytes | tuple[RowConflict, ...] | None:
-    """Merge a table by rows; one that cannot be read as a table conflicts as a whole."""
+def are_large(sides: Sides, paths: Sequence[str]) -> bool:
+    """Tell whether merging these paths is a job's work rather than a request's."""
     try:
-        before, mine, other = (read_table(data, format, path) for data in (base, ours, theirs))
-        merged = merge_tables(before, mine, other)
-        return write_table(merged.table) if merged.table is not None else merged.conflicts
+        return is_large(work_of(sides), [path for path in paths if path != RESOLUTIONS])
     except PlaitError:
-        return None
+        return False  # what is wrong is told when they are merged
 
 
-def _named(path: str, rows: Sequence[RowConflict]) -> str:
-    shown = "; ".join(str(row) for row in rows[:3])
-    more = f"; and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-    return f"'{path}' ({shown}{more})" if rows else f"'{path}'"
+def work_of(
+    sides: Sides,
+    *,
+    clean: bool = False,
+    resolutions: Mapping[str, Resolution] | None = None,
+    look: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> Work:
+    """Return what the drivers are given; where two decided of one file, the later word holds."""
+    decided = {**sides.resolutions(), **(resolutions or {})}
+
+    def store(path: str, data: bytes) -> Operation:
+        sha256, size = sides.hub.blobs.write([data])
+        with sides.hub.session(write=True) as session:
+            sides.hub.grant_blob(session, sides.repo, sha256, size)
+        return AddPointer(path, sha256, size)
+
+    return Work(sides, sides.spec(), decided, clean, look, store, check)
 
 
 def _same(one: TreeEntry | None, other: TreeEntry | None) -> bool:

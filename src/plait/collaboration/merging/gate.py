@@ -68,6 +68,10 @@ class Measurements:
         self._memory[key] = found
         return found
 
+    def has(self, key: str) -> bool:
+        """Tell whether a model's scores are known."""
+        return key in self._memory or self._stored(key) is not None
+
     def measure(
         self, key: str, model: Callable[[], Predictor], title: str, tick: Tick | None = None
     ) -> Evaluation:

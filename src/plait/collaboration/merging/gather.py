@@ -3,22 +3,39 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.collaboration.merging.changes import Sides, driver_of
+from plait.collaboration.merging.changes import (
+    ADAPTER,
+    INDEX,
+    SINGLE,
+    Sides,
+    adapter_files,
+    driver_of,
+    files,
+)
+from plait.collaboration.merging.drivers.tokenizer import WORDS, united
+from plait.collaboration.merging.history import is_ancestor, made_by
 from plait.collaboration.merging.material import (
     Material,
     Model,
     check_contribution,
     contribution_title,
+    named,
+    parse_config,
     rebase,
     state_at,
 )
 from plait.collaboration.merging.origin import made_from
-from plait.collaboration.merging.plan import make_plan
-from plait.errors import BadInput
+from plait.collaboration.merging.plan import Plan, State, make_plan
+from plait.collaboration.merging.statements import stated_datasets, stated_privacy
+from plait.errors import BadInput, PlaitError
+from plait.fusion.verification import put_adapter
+from plait.fusion.weights.vocabulary import read_vocabulary
 from plait.hub import Discussion, Repository
 from plait.lineage import Contribution, Origin
 
@@ -49,44 +66,110 @@ class Gathering:
 
     def gather(self) -> Material:
         """Put the base and every contribution into folders and check the new one."""
+        hub, repo = self.hub, self.repo
+        main = state_at(hub, repo, self.sides.main)
+        source, new, newest = self.proposal()
+        plan = make_plan(main, source, new, is_ancestor(hub, repo), made_by(hub, repo))
+        return self.material(plan, newest)
+
+    def proposal(self) -> tuple[State, Contribution, Model]:
+        """Check what the pull request brings; return what it was made from, and it.
+
+        Raises:
+            BadInput: it brings no weights, or none that fit.
+        """
         hub, repo, sides = self.hub, self.repo, self.sides
-        main = state_at(hub, repo, sides.main)
         fork = state_at(hub, repo, sides.fork)
-        head = state_at(hub, repo, sides.head)
+        head = state_at(hub, repo, sides.head, sides.at_fork)
+        adapter = adapter_files(sides)
+        if adapter and head.weights.same_weights(fork.weights.files):
+            return self._adapter(fork, replace(head.weights, files=adapter))
         new = self._contribution(head.weights)
         if not head.weights.files or head.weights.same_weights(fork.weights.files):
             raise BadInput(self._no_weights(head.weights))
-        newest = self._model(new)
+        newest = self.model(new)
         self._no_pickles(newest)
         check_contribution(
-            self.checkout(fork.weights, "fork"), newest.folder, newest.title.capitalize()
+            self.checkout(fork.weights, f"fork-{fork.weights.revision[:12]}"),
+            newest.folder,
+            newest.title.capitalize(),
         )
-        source = made_from(hub, repo, fork, newest.folder, self._checkout_state)
+        source = made_from(hub, repo, fork, newest.folder, self._checkout_state, head.weights.files)
         if not source.weights.same_weights(fork.weights.files):
             self.made_from = source.weights
-        plan = make_plan(
-            main, source, new, lambda old, later: hub.git.is_ancestor(repo, old, later)
-        )
+        return source, new, newest
+
+    def material(self, plan: Plan, newest: Model) -> Material:
+        """Put the models of a plan into folders, carried over to its base where they need it.
+
+        ``newest`` is the model that the change is about; it may be none of the plan's.
+        """
         base = Model(self.checkout(plan.base, "base"), "the base", plan.base)
         models = [
-            newest if one.number == new.number else self._model(one) for one in plan.contributions
+            newest if one.number == newest.number else self.model(one, one.base or plan.base)
+            for one in plan.contributions
         ]
         for place, one in enumerate(plan.contributions):
             if one.base is not None:
                 models[place] = self._rebased(base, models[place], one.base)
-        newest = next(model for model in models if model.number == new.number)
-        return Material(plan, base, tuple(models), newest)
+        newest = next((model for model in models if model.number == newest.number), newest)
+        return united(Material(plan, base, tuple(models), newest), self.folder, self.context)
 
-    def _model(self, one: Contribution) -> Model:
+    def _adapter(self, fork: State, weights: Origin) -> tuple[State, Contribution, Model]:
+        """Check a LoRA adapter, which is a contribution as the model that it makes."""
+        new = self._contribution(weights)
+        source = self._trained_on(fork, weights)
+        newest = self.model(new, source.weights)
+        check_contribution(
+            self.checkout(source.weights, f"fork-{source.weights.revision[:12]}"),
+            newest.folder,
+            newest.title.capitalize(),
+        )
+        return source, new, newest
+
+    def _trained_on(self, fork: State, adapter: Origin) -> State:
+        """Return the commit that an adapter's configuration names, else where it was proposed."""
+        content = self.hub.git.read(self.repo, adapter.revision, ADAPTER[0])
+        revision = parse_config(content, "The adapter", ADAPTER[0]).get("revision")
+        if not isinstance(revision, str) or not re.fullmatch(r"[0-9a-f]{40}", revision):
+            return fork
+        try:
+            if not self.hub.git.is_ancestor(self.repo, revision, self.sides.main):
+                return fork
+        except PlaitError:
+            return fork
+        state = state_at(self.hub, self.repo, revision)
+        return state if state.weights.files else fork
+
+    def model(self, one: Contribution, own: Origin | None = None) -> Model:
+        """Write a contribution into a folder, with the files that it was proposed with.
+
+        ``own`` is what it was made from; a LoRA adapter is put on it.
+        """
         origin = Origin(self.repo.full_name, one.revision, one.files)
+        if ADAPTER[1] in one.files:
+            folder = self.folder / f"pull-{one.number}"
+            files = self.folder / f"adapter-{one.number}"
+            self.hub.commits.materialize(self.repo, one.revision, files, only=ADAPTER.__contains__)
+            base = self.checkout(own or one.base or self._root(), f"under-{one.number}")
+            title = contribution_title(one)
+            with named({files: f"{title}'s adapter", base: "the base"}):
+                put_adapter(base, files, folder, cancelled=self.context.cancelled)
+            return Model(folder, title, origin, one.number)
         folder = self.checkout(origin, f"pull-{one.number}", own_support=True)
         return Model(folder, contribution_title(one), origin, one.number)
+
+    def _root(self) -> Origin:
+        """Return the base of what main is."""
+        main = state_at(self.hub, self.repo, self.sides.main)
+        return main.fused.base if main.fused is not None else main.weights
 
     def _checkout_state(self, weights: Origin) -> Path:
         return self.checkout(weights, f"state-{weights.revision[:12]}")
 
     def _contribution(self, weights: Origin) -> Contribution:
         author = self.discussion.author
+        head = self.sides.card(self.sides.head)
         return Contribution(
             number=self.discussion.number,
             author=author.name if author else "deleted user",
@@ -95,6 +178,8 @@ class Gathering:
             revision=self.sides.head,
             files=dict(weights.files),
             licence=self.sides.licence(self.sides.head),
+            datasets=stated_datasets(head),
+            privacy=stated_privacy(head),
         )
 
     def _organisation(self) -> str:
@@ -118,12 +203,56 @@ class Gathering:
             origin.revision,
             folder,
             only=lambda path: (
-                driver_of(path) == "weights" or (own_support and driver_of(path) == "model")
+                path in origin.files
+                or (path == INDEX and SINGLE not in origin.files)
+                or (own_support and driver_of(path) == "model")
             ),
         )
         if not own_support:
             self.put_support(folder)
+            if self.other_words(origin):
+                # Tokens came to main since: these weights have rows for their own alone.
+                self.hub.commits.materialize(
+                    self.repo, origin.revision, folder, only=lambda p: driver_of(p) == "model"
+                )
         return folder
+
+    def other_words(self, origin: Origin) -> bool:
+        """Tell whether main's vocabulary is not that of a commit, because tokens were added."""
+        if origin.revision == self.sides.main:
+            return False
+        entries = files(self.hub, self.repo, origin.revision)
+        if all(
+            (entries[name].oid if name in entries else None)
+            == (self.sides.at_main[name].oid if name in self.sides.at_main else None)
+            for name in WORDS
+        ):
+            return False
+        found = []
+        for oid in (origin.revision, self.sides.main):
+            with tempfile.TemporaryDirectory(dir=self.folder) as place:
+                self.hub.commits.materialize(self.repo, oid, Path(place), only=WORDS.__contains__)
+                found.append(read_vocabulary(Path(place)))
+        own, mains = found
+        return own is not None and mains is not None and own.tokens != mains.tokens
+
+    def finish(self, material: Material, out: Path) -> None:
+        """Write the configuration and tokenizer that fused weights need into their folder."""
+        if material.union:
+            return  # the fusion wrote those of all models together
+        if self.other_words(material.base.origin):
+            self.hub.commits.materialize(
+                self.repo,
+                material.base.origin.revision,
+                out,
+                only=lambda path: driver_of(path) == "model",
+            )
+        else:
+            self.put_support(out)
+
+    def own_support(self, material: Material) -> bool:
+        """Tell whether fused weights need another tokenizer than main has."""
+        return material.union or self.other_words(material.base.origin)
 
     def put_support(self, folder: Path) -> None:
         """Write main's configuration and tokenizer into a model's folder."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plait.collaboration import events
+from plait.collaboration.merging import files, standing
 from plait.collaboration.merging.builder import Builder
 from plait.collaboration.merging.changes import Sides
 from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.report import verdict_text
-from plait.errors import Conflict, NotFound, PreconditionFailed
+from plait.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from plait.hub import SYSTEM, Discussion, Hub, Repository
 from plait.hub.database import Job
 from plait.hub.repositories.discussions import pull_ref
@@ -34,6 +35,8 @@ def run(context: JobContext) -> dict[str, Any] | None:
     """
     hub, job = context.hub, context.job
     repo, discussion = _records(hub, job)
+    if job.payload.get("files"):
+        return files.run(context, repo, discussion)
     for _ in range(TRIES):
         done = _landed_before(context, repo, discussion)
         if done is not None:
@@ -41,10 +44,12 @@ def run(context: JobContext) -> dict[str, Any] | None:
         sides = _sides(hub, repo, discussion, job)
         builder = Builder(context, repo, discussion, sides)
         built = builder.build()
-        if built.verdict != "passes":
+        hub.previews.put(repo, discussion.number, builder.preview(built))
+        if built.verdict != "passes" or job.payload.get("preview"):
             _post(hub, discussion, built.report)
             return built.report
         context.check()
+        check_still_allowed(hub, job, repo, discussion)
         # What the successor needs if this process dies between the commit and the records.
         context.note(built.report)
         try:
@@ -54,6 +59,23 @@ def run(context: JobContext) -> dict[str, Any] | None:
             continue
         return _complete(hub, repo, discussion, {**built.report, "landed": oid}, oid, job)
     raise Conflict("main kept moving while this was merged. Ask for the merge again.")
+
+
+def check_still_allowed(hub: Hub, job: Job, repo: Repository, discussion: Discussion) -> None:
+    """Ask again, right before landing, whether whoever asked for the merge may have it.
+
+    Raises:
+        RepositoryNotFound, Forbidden: they may not merge here any more.
+        Conflict: a review or a check that the branch asks for is missing by now.
+    """
+    if job.payload.get("system"):
+        return  # the hub itself, or whoever runs it
+    account = hub.accounts.by_id(job.requested_by) if job.requested_by is not None else None
+    if account is None:
+        raise Forbidden("Whoever asked for this is gone. Ask for it again.")
+    actor = hub.accounts.actor_for(account)
+    hub.repositories.require(actor, repo, "repo.merge", discussion)
+    hub.protection.require_merge(actor, repo, hub.discussions.get(repo, discussion.number))
 
 
 def progressed(hub: Hub, job: Job, fraction: float, stage: str) -> None:
@@ -157,6 +179,7 @@ def _complete(
     """Bring the records up to the branch; each step can be done twice."""
     if report.get("tasks"):
         _post(hub, discussion, report)
+    standing.record(hub, repo, report, oid)
     hub.discussions.mark_merged(SYSTEM, discussion, oid)
     hub.repositories.refresh(repo)
     return report

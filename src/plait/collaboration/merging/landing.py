@@ -26,9 +26,10 @@ from plait.collaboration.merging.changes import (
     merge_paths,
     weight_files,
 )
+from plait.collaboration.merging.files import UnsettledConflict
+from plait.collaboration.merging.licensing import NOTICE, LicenceState, notice_file, relicensed
 from plait.collaboration.merging.material import Material
 from plait.collaboration.merging.search import Candidate
-from plait.errors import Conflict
 from plait.hub import (
     SYSTEM,
     AddBytes,
@@ -42,7 +43,15 @@ from plait.hub import (
     Repository,
 )
 from plait.lineage import FILE as LINEAGE
-from plait.lineage import Contribution, Lineage, Scores, TaskScore, dump_lineage
+from plait.lineage import (
+    Contribution,
+    DataUse,
+    Lineage,
+    Scores,
+    TaskScore,
+    Withdrawal,
+    dump_lineage,
+)
 
 METRIC_TYPES = {"balanced_accuracy": "balanced_accuracy", "accuracy": "accuracy", "macro_f1": "f1"}
 
@@ -77,11 +86,7 @@ def plan_files(sides: Sides, weights: Sequence[Operation]) -> list[Operation]:
         kinds.setdefault(driver_of(path, sides.repo.type), []).append(path)
     merged = merge_paths(sides, [*kinds.get("text", []), *kinds.get("card", [])])
     if merged.conflicts:
-        named = ", ".join(merged.conflicts[:10])
-        raise Conflict(
-            f"The pull request and main both changed {named} in ways that contradict each other. "
-            "Bring the pull request up to date with main and choose what holds, then merge again."
-        )
+        raise UnsettledConflict(sides.repo, merged.conflicts)
     added = [
         CopyFile(path, path, revision=sides.head)
         for path in kinds.get("model", [])
@@ -95,6 +100,11 @@ def plan_files(sides: Sides, weights: Sequence[Operation]) -> list[Operation]:
     return [*merged.operations, *added, *stale, *weights]
 
 
+def is_weights(path: str) -> bool:
+    """Tell whether a path of a model holds its weights."""
+    return driver_of(path) == "weights"
+
+
 def landing_message(discussion: Discussion, report: Mapping[str, Any]) -> str:
     """Write the commit's message: what was merged, how, and what the gate said."""
     merged = sorted(one["number"] for one in report["inputs"] if one["number"] is not None)
@@ -106,9 +116,13 @@ def landing_message(discussion: Discussion, report: Mapping[str, Any]) -> str:
 
 
 def lineage_of(
-    material: Material, candidate: Candidate, recipe: Mapping[str, Any], report: Mapping[str, Any]
+    material: Material,
+    candidate: Candidate,
+    recipe: Mapping[str, Any],
+    report: Mapping[str, Any],
+    withdrawn: Sequence[Withdrawal] = (),
 ) -> Lineage:
-    """Write down what the candidate was made from."""
+    """Write down what the candidate was made from, and what was once part of it."""
     contributions = tuple(
         Contribution(
             number=one.number,
@@ -120,6 +134,8 @@ def lineage_of(
             weight=candidate.weight,
             licence=one.licence,
             base=one.base,
+            datasets=one.datasets,
+            privacy=one.privacy,
         )
         for one in material.plan.contributions
     )
@@ -141,62 +157,137 @@ def lineage_of(
             },
             average=report["average"]["scores"]["candidate"],
         ),
-        created=datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z"),
+        created=moment(),
+        withdrawn=tuple(withdrawn),
+        data=tuple(DataUse(**row) for row in report.get("data") or ()),
+        budget=dict(report.get("budget") or {}),
     )
 
 
-def land(
-    hub: Hub,
+def moment() -> str:
+    """Return the time as lineage has it: UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def complete(
     repo: Repository,
-    discussion: Discussion,
     sides: Sides,
     operations: Sequence[Operation],
     lineage: Lineage,
     report: Mapping[str, Any],
     base_model: str | None,
-    author: str,
-) -> str:
-    """Move main to the landing commit and return its id.
-
-    Raises:
-        PreconditionFailed: main moved since ``sides`` was read; nothing is changed.
-    """
+) -> list[Operation]:
+    """Return all that a landing does to main's tree: ``operations``, card, lineage and recipe."""
     recipe = yaml.safe_dump(dict(lineage.recipe), sort_keys=False, allow_unicode=True, width=100)
+    licence = report.get("licence") or {}
+    notice = _notice(sides, operations, licence)
     card = update_card(
-        _card_text(sides, operations),
+        relicensed(_card_text(sides, operations), licence),
         {"base_model": base_model} if base_model else {},
         [_results(repo, report)],
         _section(repo, lineage, report),
     )
+    return [
+        *operations,
+        *([] if notice is None else [AddBytes(NOTICE, notice.encode())]),
+        AddBytes(CARD, card.encode()),
+        AddBytes(LINEAGE, dump_lineage(lineage)),
+        AddBytes(RECIPE, recipe.encode()),
+    ]
+
+
+def land(
+    hub: Hub,
+    repo: Repository,
+    ref: str,
+    main: str,
+    operations: Sequence[Operation],
+    *,
+    parents: Sequence[str],
+    message: str,
+    author: str,
+) -> str:
+    """Move a branch from ``main`` to the landing commit and return its id.
+
+    Raises:
+        PreconditionFailed: the branch stands for another commit; nothing is changed.
+    """
     update = hub.git.advance(
         repo,
-        ref=discussion.base_ref,
-        parent_oid=sides.main,
-        parents=[sides.main, sides.head],
-        expected=sides.main,
-        operations=[
-            *operations,
-            AddBytes(CARD, card.encode()),
-            AddBytes(LINEAGE, dump_lineage(lineage)),
-            AddBytes(RECIPE, recipe.encode()),
-        ],
-        message=landing_message(discussion, report),
+        ref=ref,
+        parent_oid=main,
+        parents=parents,
+        expected=main,
+        operations=operations,
+        message=message,
         author=Author(author),
     )
     hub.references.moved(SYSTEM, repo, [update])
     return str(update.new)
 
 
+def licence_files(
+    sides: Sides,
+    tree: str | None,
+    operations: Sequence[Operation],
+    state: LicenceState,
+) -> list[Operation]:
+    """Return what a merge of files writes of licences: the NOTICE, and the card's licence.
+
+    Nothing where all is under one licence: main's own notices hold.
+
+    Args:
+        sides: main and the pull request.
+        tree: what git's merge made, or None where ``operations`` make it from main.
+        operations: of the merge.
+        state: the licence verdict.
+    """
+    if not state.applies or len({(one or "").lower() for one in state.sources.values()}) < 2:
+        return []
+    licence = state.to_json()
+
+    def before(path: str) -> str:
+        if tree is None:
+            return _text_after(sides, operations, path)
+        return _text_in(sides, tree, path)
+
+    notice, card = before(NOTICE), before(CARD)
+    written = {NOTICE: notice_file(notice, licence), CARD: relicensed(card, licence)}
+    return [
+        AddBytes(path, text.encode())
+        for path, text in written.items()
+        if text and text != (notice if path == NOTICE else card)
+    ]
+
+
+def _text_in(sides: Sides, tree: str, path: str) -> str:
+    """Return a file of text in a tree, empty without one."""
+    folder = sides.hub.git.open(sides.repo)[tree]
+    return bytes(folder[path].data).decode("utf-8", "replace") if path in folder else ""
+
+
+def _notice(
+    sides: Sides, operations: Sequence[Operation], licence: Mapping[str, Any]
+) -> str | None:
+    """Return the NOTICE file with what the licences ask, None where they ask nothing."""
+    return notice_file(_text_after(sides, operations, NOTICE), licence)
+
+
 def _card_text(sides: Sides, operations: Sequence[Operation]) -> str:
     """Return the card as the merge of the two sides leaves it."""
-    revision: str | None = sides.main if CARD in sides.at_main else None
+    return _text_after(sides, operations, CARD)
+
+
+def _text_after(sides: Sides, operations: Sequence[Operation], path: str) -> str:
+    """Return a file of text as the merge of the two sides leaves it, empty without one."""
+    revision: str | None = sides.main if path in sides.at_main else None
     for operation in operations:
-        if operation.path != CARD:
+        if operation.path != path:
             continue
         if isinstance(operation, AddBytes):
             return operation.data.decode("utf-8", "replace")
         revision = sides.head if isinstance(operation, CopyFile) else None
-    return sides.read(revision, CARD).decode("utf-8", "replace") if revision else ""
+    return sides.read(revision, path).decode("utf-8", "replace") if revision else ""
 
 
 def _results(repo: Repository, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from plait.errors import BadInput
 from plait.fusion.verification import carry_over
 from plait.fusion.weights import check_model
 from plait.fusion.weights.checkpoints import open_checkpoint
-from plait.fusion.weights.vocabulary import read_vocabulary
+from plait.fusion.weights.vocabulary import is_embedding, read_vocabulary
 from plait.hub import Hub, Repository
+from plait.hub.git.store import TreeEntry
 from plait.lineage import FILE as LINEAGE
 from plait.lineage import Contribution, Origin, parse_lineage
 
@@ -68,6 +69,14 @@ class Material:
     base: Model
     contributions: tuple[Model, ...]
     newest: Model
+    originals: Mapping[str, Path] = field(default_factory=dict)
+    """Where some added tokens: the folders as they were, by reference. The models themselves have
+    embeddings for the tokens of all then, and one tokenizer."""
+
+    @property
+    def union(self) -> bool:
+        """Whether vocabularies are united."""
+        return bool(self.originals)
 
     def resolve(self, reference: str) -> Path:
         """Turn a recipe's reference into a folder.
@@ -80,15 +89,28 @@ class Material:
                 return model.folder
         raise BadInput(f"'{reference}' is not part of this merge.")
 
+    def resolve_original(self, reference: str) -> Path:
+        """Turn a recipe's reference into the folder of the model as it was contributed.
+
+        Raises:
+            BadInput: the recipe names something else.
+        """
+        return self.originals.get(reference) or self.resolve(reference)
+
     def numbers(self) -> tuple[int, ...]:
         """Return the pull requests' numbers in the plan's order."""
         return tuple(one.number for one in self.plan.contributions)
 
 
-def state_at(hub: Hub, repo: Repository, oid: str) -> State:
-    """Read the weights and lineage at a commit; a lineage that cannot be read is none."""
+def state_at(
+    hub: Hub, repo: Repository, oid: str, before: Mapping[str, TreeEntry] | None = None
+) -> State:
+    """Read the weights and lineage at a commit; a lineage that cannot be read is none.
+
+    ``before``: the files that a pull request's commit started from.
+    """
     entries = files(hub, repo, oid)
-    weights = weight_files(entries, lambda path: hub.git.read(repo, oid, path))
+    weights = weight_files(entries, lambda path: hub.git.read(repo, oid, path), before)
     lineage = None
     if LINEAGE in entries:
         try:
@@ -110,13 +132,28 @@ def check_contribution(base: Path, folder: Path, title: str) -> None:
     with named({folder: title, base: "the base"}):
         check_model(folder)
         theirs, ours = open_checkpoint(folder), open_checkpoint(base)
+        mine, own = read_vocabulary(folder), read_vocabulary(base)
     before, after = read_config(base, "The base"), read_config(folder, title)
-    check_config(before, after, title)
+    grown = mine is not None and own is not None and _grew(own.tokens, mine.tokens)
+    words = mine is not None and own is not None and mine.tokens != own.tokens
+    check_config(before, after, title, grown=words)
+    # A token must mean the same row in every contribution; new ones may follow.
+    if mine is not None and own is not None and words and not grown:
+        raise BadInput(
+            f"{title} has another vocabulary than its base: {_otherwise(own.tokens, mine.tokens)}. "
+            "Fine-tune with the base's tokenizer; tokens may be added after those that it has "
+            "(tokenizer.add_tokens, then model.resize_token_embeddings)."
+        )
     for name, entry in ours.tensors.items():
         other = theirs.tensors.get(name)
         if other is None:
             raise BadInput(f"{title} lacks the tensor '{name}' that its base has.")
-        if other.shape != entry.shape:
+        if other.shape != entry.shape and not (
+            grown
+            and is_embedding(name)
+            and other.shape[1:] == entry.shape[1:]
+            and other.shape[0] > entry.shape[0]
+        ):
             raise BadInput(
                 f"{title} is another architecture than its base: tensor '{name}' has shape "
                 f"{list(other.shape)} instead of {list(entry.shape)}. Fine-tune the base itself."
@@ -124,18 +161,30 @@ def check_contribution(base: Path, folder: Path, title: str) -> None:
     extra = sorted(set(theirs.tensors) - set(ours.tensors))
     if extra:
         raise BadInput(f"{title} has the tensor '{extra[0][:100]}' that its base lacks.")
-    with named({folder: title, base: "the base"}):
-        mine, own = read_vocabulary(folder), read_vocabulary(base)
-    # Later merges read every contribution with main's tokenizer: it must mean the same.
-    if mine is not None and own is not None and mine.tokens != own.tokens:
-        raise BadInput(
-            f"{title} has another vocabulary than its base: a token stands for another row of the "
-            "embeddings, or is new. Fine-tune with the base's tokenizer."
-        )
 
 
-def check_config(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
+def _grew(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Tell whether a vocabulary has all that another has, at the same rows, and more after it."""
+    return len(after) > len(before) and all(after.get(t) == n for t, n in before.items())
+
+
+def _otherwise(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Say in which token two vocabularies differ."""
+    for token, number in sorted(before.items(), key=lambda pair: pair[1]):
+        found = after.get(token)
+        if found is None:
+            return f"it lacks the token {token!r:.60}"
+        if found != number:
+            return f"the token {token!r:.60} is number {found} instead of {number}"
+    return "its tokens are others"
+
+
+def check_config(
+    before: Mapping[str, Any], after: Mapping[str, Any], title: str, *, grown: bool = False
+) -> None:
     """Refuse a config.json that gives the same weights another meaning.
+
+    ``grown``: the vocabularies differ, and so may their sizes; what that means is another matter.
 
     Raises:
         BadInput: a sentence that names the key, with ``title`` as its subject.
@@ -148,6 +197,8 @@ def check_config(before: Mapping[str, Any], after: Mapping[str, Any], title: str
     for key in _MEANING:
         if key in _PROBLEM and (after.get(key) is None or before.get(key) is None):
             continue  # set by training tools for the loss; the weights mean the same
+        if key == "vocab_size" and grown:
+            continue
         if before.get(key) != after.get(key):
             raise BadInput(
                 f"{title} is another architecture than its base: config.json has {key} = "
@@ -195,20 +246,20 @@ def read_config(folder: Path, title: str) -> dict[str, Any]:
         raise BadInput(f"{title} has no config.json; upload the whole model folder.") from None
 
 
-def parse_config(content: bytes, title: str) -> dict[str, Any]:
-    """Read the bytes of a config.json.
+def parse_config(content: bytes, title: str, name: str = "config.json") -> dict[str, Any]:
+    """Read the bytes of a config.json, or of another such file.
 
     Raises:
         BadInput: they are not a JSON object of a sensible size.
     """
     if len(content) > MAX_CONFIG:
-        raise BadInput(f"{title}: config.json is larger than {MAX_CONFIG:,} bytes.")
+        raise BadInput(f"{title}: {name} is larger than {MAX_CONFIG:,} bytes.")
     try:
         config = json.loads(content)
     except (ValueError, RecursionError):
-        raise BadInput(f"{title}: config.json is not valid JSON.") from None
+        raise BadInput(f"{title}: {name} is not valid JSON.") from None
     if not isinstance(config, dict):
-        raise BadInput(f"{title}: config.json must hold an object.")
+        raise BadInput(f"{title}: {name} must hold an object.")
     return config
 
 

@@ -10,7 +10,7 @@ Changes made apart are nearly orthogonal, and a model is nearest to the one that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,12 @@ MOST_COMMITS = 200
 
 
 def made_from(
-    hub: Hub, repo: Repository, fork: State, contribution: Path, checkout: Callable[[Origin], Path]
+    hub: Hub,
+    repo: Repository,
+    fork: State,
+    contribution: Path,
+    checkout: Callable[[Origin], Path],
+    files: Mapping[str, str] | None = None,
 ) -> State:
     """Return the state of main that a contribution's weights are nearest to.
 
@@ -41,12 +46,22 @@ def made_from(
         fork: the state that the pull request was opened on; of equally near ones it is taken.
         contribution: the folder of the contribution, whose tensors are known to fit.
         checkout: puts a state's weights into a folder.
+        files: the contribution's files by hash. A state that was fused from these very weights is
+            near to them, and cannot be what they were made from.
     """
     if fork.fused is None:
         return fork
     states = [fork, *_earlier(hub, repo, fork)]
+    states = [one for one in states if not _holds(one, files)] or states[-1:]
     distances = [_distance(checkout(state.weights), contribution) for state in states]
     return states[min(range(len(states)), key=lambda place: (distances[place], place))]
+
+
+def _holds(state: State, files: Mapping[str, str] | None) -> bool:
+    if files is None or state.fused is None:
+        return False
+    own = sorted(files.values())
+    return any(sorted(one.files.values()) == own for one in state.fused.contributions)
 
 
 def _earlier(hub: Hub, repo: Repository, fork: State) -> Iterator[State]:

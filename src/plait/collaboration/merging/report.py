@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from plait import licences
 from plait.collaboration.merging.changes import Sides, driver_of
-from plait.collaboration.merging.credit import Credits
+from plait.collaboration.merging.credit import Credit, Credits, gained
 from plait.collaboration.merging.gate import Verdict
+from plait.collaboration.merging.licensing import LicenceState
 from plait.collaboration.merging.material import Material, Model
 from plait.collaboration.merging.search import Search
 from plait.evaluation import Difference, Evaluation, TaskJudgement
@@ -21,14 +21,24 @@ SCHEMA = 1
 MODELS = ("base", "main", "contribution", "candidate")
 DIGITS = 6
 """Digits of a score in the report: more would tell of single items, not of models."""
+HIDDEN_DIGITS = 3
+"""The same where the items are hidden."""
 
 
 def task_rows(
-    specs: Sequence[TaskSpec], evaluations: Mapping[str, Evaluation], verdict: Verdict
+    specs: Sequence[TaskSpec],
+    evaluations: Mapping[str, Evaluation],
+    verdict: Verdict,
+    hidden: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return a row for each task: scores, intervals, the difference and the gate's word."""
+    """Return a row for each task: scores, intervals, the difference and the gate's word.
+
+    Of ``hidden`` tasks numbers are rounded to a tenth of a point, so that a question tells of the
+    model and hardly of an item.
+    """
     rows = []
     for spec in specs:
+        digits = HIDDEN_DIGITS if spec.name in hidden else DIGITS
         results = {name: evaluations[name].tasks[spec.name] for name in MODELS}
         judged = verdict.judgement.tasks[spec.name]
         rows.append(
@@ -38,9 +48,11 @@ def task_rows(
                 "role": spec.role,
                 "n": results["main"].n,
                 "groups": results["main"].groups,
-                "scores": {name: _round(result.score) for name, result in results.items()},
-                "intervals": {name: _pair(result.interval) for name, result in results.items()},
-                "difference": _difference(verdict.comparison.tasks[spec.name], judged),
+                "seen": spec.seen,
+                "hidden": spec.name in hidden,
+                "scores": {n: _round(one.score, digits) for n, one in results.items()},
+                "intervals": {n: _pair(one.interval, digits) for n, one in results.items()},
+                "difference": _difference(verdict.comparison.tasks[spec.name], judged, digits),
                 "margin": judged.margin,
                 "verdict": judged.verdict,
                 "note": judged.note,
@@ -49,13 +61,16 @@ def task_rows(
     return rows
 
 
-def average_row(evaluations: Mapping[str, Evaluation], verdict: Verdict) -> dict[str, Any]:
-    """Return the row of the average over tasks."""
+def average_row(
+    evaluations: Mapping[str, Evaluation], verdict: Verdict, *, coarse: bool = False
+) -> dict[str, Any]:
+    """Return the row of the average over tasks; ``coarse`` where a task's items are hidden."""
     judged = verdict.judgement.average
+    digits = HIDDEN_DIGITS if coarse else DIGITS
     return {
-        "scores": {name: _round(evaluations[name].average) for name in MODELS},
-        "intervals": {name: _pair(evaluations[name].average_interval) for name in MODELS},
-        "difference": _difference(verdict.comparison.average, judged),
+        "scores": {name: _round(evaluations[name].average, digits) for name in MODELS},
+        "intervals": {name: _pair(evaluations[name].average_interval, digits) for name in MODELS},
+        "difference": _difference(verdict.comparison.average, judged, digits),
         "margin": judged.margin,
         "verdict": judged.verdict,
         "note": judged.note,
@@ -81,23 +96,60 @@ def search_part(search: Search, split: str, metric: str) -> dict[str, Any]:
     }
 
 
-def credit_part(credits: Credits, material: Material, split: str) -> dict[str, Any]:
-    """Return what each contribution is worth; ``base`` and ``total`` are scores."""
+def credit_part(
+    credits: Credits, material: Material, split: str, *, coarse: bool = False
+) -> dict[str, Any]:
+    """Return what each contribution is worth; ``base`` and ``total`` are scores.
+
+    ``coarse`` rounds to a tenth of a point, where a task's items are hidden: the values then sum
+    to the total but for the rounding.
+    """
+    digits = HIDDEN_DIGITS if coarse else DIGITS
     return {
         "split": split,
-        "base": _round(credits.base),
-        "total": _round(credits.base + credits.total),
+        "base": _round(credits.base, digits),
+        "total": _round(credits.base + credits.total, digits),
         "exact": credits.exact,
+        "evaluations": credits.evaluations,
+        "organisations": [
+            {"organisation": name, "value": _round(value, digits)}
+            for name, value in sorted(
+                gained(
+                    {"organisation": one.organisation, "value": credits.shares[one.number].value}
+                    for one in material.plan.contributions
+                ).items(),
+                key=lambda row: (-row[1], row[0]),
+            )
+        ],
         "contributions": [
             {
                 "number": one.number,
                 "author": one.author,
                 "organisation": one.organisation,
-                "value": credits.shares[one.number].value,
-                "tasks": dict(credits.shares[one.number].tasks),
+                **_share(credits.shares[one.number], HIDDEN_DIGITS if coarse else None),
             }
             for one in sorted(material.plan.contributions, key=lambda one: one.number)
         ],
+    }
+
+
+def budget_part(search: Search | None, credits: Credits) -> dict[str, int]:
+    """Return what was spent on choosing and on credit, in models measured."""
+    return {
+        "candidates": 1 if search is None else len(search.points),
+        "subsets": credits.evaluations,
+    }
+
+
+def _share(share: Credit, digits: int | None) -> dict[str, Any]:
+    def told(value: float) -> float:
+        return value if digits is None else _round(value, digits)
+
+    return {
+        "value": told(share.value),
+        "tasks": {name: told(value) for name, value in share.tasks.items()},
+        "error": _round(share.error),
+        "errors": {name: _round(value) for name, value in share.errors.items()},
     }
 
 
@@ -107,7 +159,7 @@ def inputs_part(material: Material) -> list[dict[str, Any]]:
     return rows + [_input(model, "contribution") for model in material.contributions]
 
 
-def notes(sides: Sides, material: Material, made_from: Origin | None) -> list[str]:
+def notes(sides: Sides, licence: LicenceState, made_from: Origin | None) -> list[str]:
     """Return what a person who merges should know besides the scores, in sentences."""
     found = []
     if made_from is not None:
@@ -121,20 +173,17 @@ def notes(sides: Sides, material: Material, made_from: Origin | None) -> list[st
             f"This pull request also changes `{PROJECT}`; it was judged by main's, and the new "
             "rules hold from the next merge on."
         )
-    found += licence_verdict(sides, material).sentences()
+    found += licence.verdict.sentences()
+    if licence.decision is not None:
+        found.append(
+            f"{licence.decision.by} decided that the licences permit this: "
+            f"{licence.decision.reason}"
+        )
     dropped = [path for path in changed if driver_of(path) in ("pickle", "hub")]
     if dropped:
         listed = ", ".join(f"`{path}`" for path in dropped[:5])
         found.append(f"Not taken over from the pull request: {listed}.")
     return found
-
-
-def licence_verdict(sides: Sides, material: Material) -> licences.Verdict:
-    """Say whether the licences of main and of every contribution go together."""
-    stated: dict[str, str | None] = {
-        f"#{one.number}": one.licence for one in material.plan.contributions
-    }
-    return licences.judge({"main": sides.licence(sides.main), **stated})
 
 
 def verdict_text(report: Mapping[str, Any]) -> str:
@@ -172,10 +221,13 @@ def verdict_text(report: Mapping[str, Any]) -> str:
             "Credit (Shapley value of the average): "
             + ", ".join(
                 f"{_cell(row['organisation'])} #{row['number']} {_points(row['value'])}"
+                + (f" ± {row['error'] * 100:.1f}" if row.get("error") else "")
                 for row in shares
             )
-            + ".",
+            + ("." if report["credit"].get("exact", True) else "; orders sampled."),
         ]
+    for flag in report.get("flags", []):
+        lines += ["", f"⚠ {flag['text']} {flag['advice']}"]
     for note in report.get("notes", []):
         lines += ["", note]
     lines += [
@@ -194,14 +246,16 @@ def _heading(report: Mapping[str, Any]) -> str:
     return f"Not enough data to tell ({change} on average). Nothing landed."
 
 
-def _difference(found: Difference, judged: TaskJudgement) -> dict[str, Any]:
+def _difference(found: Difference, judged: TaskJudgement, digits: int) -> dict[str, Any]:
+    shows = judged.detectable
     return {
-        "effect": _round(found.effect),
-        "low": _round(found.low),
-        "high": _round(found.high),
-        "p": _round(found.p),
-        "p_adjusted": _round(found.p_adjusted),
+        "effect": _round(found.effect, digits),
+        "low": _round(found.low, digits),
+        "high": _round(found.high, digits),
+        "p": _round(found.p, digits),
+        "p_adjusted": _round(found.p_adjusted, digits),
         "needed": judged.needed,
+        "detectable": None if shows is None else _round(shows, digits),
     }
 
 
@@ -245,9 +299,9 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _pair(interval: tuple[float, float]) -> list[float]:
-    return [_round(interval[0]), _round(interval[1])]
+def _pair(interval: tuple[float, float], digits: int = DIGITS) -> list[float]:
+    return [_round(interval[0], digits), _round(interval[1], digits)]
 
 
-def _round(value: float) -> float:
-    return round(float(value), DIGITS)
+def _round(value: float, digits: int = DIGITS) -> float:
+    return round(float(value), digits)

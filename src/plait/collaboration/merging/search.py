@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plait.errors import BadInput
-from plait.fusion.search import Candidate, fits, recipe_of, tried
+from plait.fusion.search import Candidate, default_grid, fits, recipe_of
 from plait.fusion.weights import methods
 from plait.recipes.project import FusionSpec
 
@@ -80,7 +80,7 @@ def candidates(spec: FusionSpec, count: int) -> list[Candidate]:
                 "the contributors' data; a merge has weights alone. Any other method can be tried."
             )
         if fits(method, count):
-            listed.append(tried(name, count))
+            listed.append(default_grid(name, count))
     if not listed:
         raise BadInput(
             f"plait.yaml: none of fusion.methods ({', '.join(spec.methods)}) can fuse {count} "
@@ -120,7 +120,7 @@ def _in_turn(listed: Sequence[Sequence[Candidate]]) -> list[Candidate]:
 
 def _fixed(spec: FusionSpec, count: int) -> Candidate:
     try:
-        usual = tried(spec.method, count)[0].values
+        usual = default_grid(spec.method, count)[0].values
     except BadInput:
         methods.get(spec.method)  # an unknown method is told by its own sentence
         usual = {}

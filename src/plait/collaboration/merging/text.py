@@ -1,13 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The merge driver of text: three-way by lines, as git and diff3 do it."""
+"""Three versions of a text, cut into the regions that one side, both or none changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 MAX_LINES = 20_000
 """Files with more lines are not merged line by line."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The same part of three texts: lines of the base, and what each side has in their place."""
+
+    line: int
+    """The number of the first line in ours."""
+    base: str
+    ours: str
+    theirs: str
+
+    @property
+    def merged(self) -> str | None:
+        """What both sides' changes give, None if they contradict each other."""
+        if self.ours == self.theirs or self.theirs == self.base:
+            return self.ours
+        return self.theirs if self.ours == self.base else None
 
 
 def merge_lines(base: str, ours: str, theirs: str) -> str | None:
@@ -16,29 +35,32 @@ def merge_lines(base: str, ours: str, theirs: str) -> str | None:
         return ours
     if ours == base:
         return theirs
+    cut = regions(base, ours, theirs)
+    if cut is None or any(region.merged is None for region in cut):
+        return None
+    return "".join(region.merged or "" for region in cut)
+
+
+def regions(base: str, ours: str, theirs: str) -> list[Region] | None:
+    """Cut three texts at the lines that all share; None for texts of too many lines.
+
+    Adjacent changes stay one region, as git and diff3 have it.
+    """
     sides = [text.splitlines(keepends=True) for text in (base, ours, theirs)]
     if max(map(len, sides)) > MAX_LINES:
         return None
-    merged: list[str] = []
-    for original, left, right in _regions(*sides):
-        if left == right or right == original:
-            merged += left
-        elif left == original:
-            merged += right
-        else:
-            return None
-    return "".join(merged)
+    return list(_regions(*sides))
 
 
-def _regions(
-    base: Sequence[str], ours: Sequence[str], theirs: Sequence[str]
-) -> Iterator[tuple[list[str], list[str], list[str]]]:
-    """Cut the three texts at the lines that all share; adjacent changes stay one region."""
+def _regions(base: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Region]:
     at = [0, 0, 0]
     for b, o, t, length in _shared(base, ours, theirs):
-        yield list(base[at[0] : b]), list(ours[at[1] : o]), list(theirs[at[2] : t])
-        same = list(base[b : b + length])
-        yield same, same, same
+        apart = ("".join(base[at[0] : b]), "".join(ours[at[1] : o]), "".join(theirs[at[2] : t]))
+        if any(apart):
+            yield Region(at[1] + 1, *apart)
+        same = "".join(base[b : b + length])
+        if same:
+            yield Region(o + 1, same, same, same)
         at = [b + length, o + length, t + length]
 
 

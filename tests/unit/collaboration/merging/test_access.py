@@ -18,7 +18,7 @@ def test_gated_and_private_data_sets_are_used_by_those_they_name_alone(tmp_path:
         assert may_use(hub, model, data)
         rule = b"evaluation: {allow: [ann/model]}\n"
         for settings in ({"gated": "auto"}, {"gated": "", "private": True}):
-            data = hub.repositories.update(ann, data, **settings)  # type: ignore[arg-type]
+            data = hub.repositories.update(ann, data, **settings)
             hub.commits.apply(ann, data, "main", [AddBytes("plait.yaml", b"")], "nobody")
             assert not may_use(hub, model, data)
             hub.commits.apply(ann, data, "main", [AddBytes("plait.yaml", rule)], "allow one")

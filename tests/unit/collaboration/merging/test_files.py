@@ -6,14 +6,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.cards import parse_card
-from plait.collaboration.merging.card import END, START, merge_cards, update_card
+from plait.cards import dump_card, parse_card
+from plait.collaboration.merging.card import END, START, update_card
 from plait.collaboration.merging.changes import driver_of
+from plait.collaboration.merging.drivers import Resolution
+from plait.collaboration.merging.drivers.card import merge_card
 from plait.collaboration.merging.text import merge_lines
 
 
@@ -65,6 +68,10 @@ def test_git_agrees_where_changes_are_apart(tmp_path: Path) -> None:
     assert merge_lines(base, ours, theirs) == done.stdout
 
 
+def merge_cards(base: str, ours: str, theirs: str) -> str | None:
+    return merge_card(base, ours, theirs)[0]
+
+
 def card(head: str, body: str = "# Model\n") -> str:
     return f"---\n{head}---\n{body}"
 
@@ -88,6 +95,80 @@ def test_card_contradictions_are_a_conflict() -> None:
     assert merge_cards(base, card("license: a\n"), card("license: b\n")) is None
     assert merge_cards(base, card("tags: [a]\n"), card("license: b\n")) is None
     assert merge_cards(base, card("license: [\n"), card("license: b\n")) is None
+
+
+def result(dataset: str, **metrics: float) -> str:
+    lines = (
+        f"  - task: {{type: t}}\n    dataset: {{type: {dataset}, name: {dataset}}}\n    metrics:\n"
+    )
+    return lines + "".join(f"    - {{type: {k}, value: {v}}}\n" for k, v in metrics.items())
+
+
+def results(*parts: str) -> str:
+    return card("model-index:\n- name: m\n  results:\n" + "".join(parts))
+
+
+def test_results_of_both_sides_are_kept() -> None:
+    base = results(result("shop", accuracy=0.5))
+    ours = results(result("shop", accuracy=0.5, f1=0.4), result("press", accuracy=0.7))
+    theirs = results(result("shop", accuracy=0.6), result("cinema", accuracy=0.8))
+    merged, places = merge_card(base, ours, theirs)
+    assert merged is not None
+    assert places == ()
+    assert merged == merge_card(base, theirs, ours)[0]
+    (model,) = parse_card(merged).data["model-index"]
+    found = {
+        (r["dataset"]["type"], m["type"]): m["value"]
+        for r in model["results"]
+        for m in r["metrics"]
+    }
+    assert found == {
+        ("shop", "accuracy"): 0.6,
+        ("shop", "f1"): 0.4,
+        ("press", "accuracy"): 0.7,
+        ("cinema", "accuracy"): 0.8,
+    }
+
+
+def test_two_values_of_one_result_are_a_conflict() -> None:
+    base, ours, theirs = (results(result("shop", accuracy=score)) for score in (0.5, 0.6, 0.7))
+    merged, (place,) = merge_card(base, ours, theirs)
+    assert merged is None
+    assert (place.main, place.pull) == (0.6, 0.7)
+    assert "shop" in place.where
+    settled, _ = merge_card(base, ours, theirs, Resolution(places={place.id: "pull"}))
+    assert settled is not None
+    assert parse_card(settled) == parse_card(theirs)
+
+
+def test_a_key_that_both_add_is_written_once() -> None:
+    base = card("license: mit\ntags: [a]\n")
+    ours = card("language: en\nlicense: mit\ntags: [a]\n")
+    theirs = card("license: mit\ntags: [a]\nlanguage: en\n")
+    merged, _ = merge_card(base, ours, theirs)
+    assert merged is not None
+    assert merged.count("language") == 1
+
+
+_HEADS = st.dictionaries(
+    st.sampled_from(["license", "tags", "language"]),
+    st.one_of(st.sampled_from(["x", "y"]), st.lists(st.sampled_from(["p", "q", "r"]), max_size=3)),
+    max_size=3,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(_HEADS, _HEADS, _HEADS)
+def test_cards_merge_alike_from_either_side(
+    base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    before, left, right = (dump_card(head, "# Card\n") for head in (base, ours, theirs))
+    one, places = merge_card(before, left, right)
+    other, same = merge_card(before, right, left)
+    assert {p.id for p in places} == {p.id for p in same}
+    if one is not None and other is not None:
+        assert parse_card(one) == parse_card(other)
+        assert parse_card(merge_card(before, one, right)[0] or "") == parse_card(one)
 
 
 def test_the_hubs_part_of_a_card_is_written_once() -> None:
@@ -122,6 +203,8 @@ def test_a_card_that_cannot_be_read_keeps_its_text() -> None:
         ("docs/README.md", "text"),
         ("checkpoint-5/model.safetensors", "text"),
         ("lineage.json", "hub"),
+        ("adapter_config.json", "weights"),
+        ("plait_resolutions.yaml", "resolutions"),
         ("plait.yaml", "text"),
     ],
 )

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a contribution's card states of its making: the data sets, and the privacy they had."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MAX_SETS = 20
+_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+
+
+def stated_datasets(head: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the data sets that a card names, those that are names alone."""
+    found = head.get("datasets")
+    names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    kept = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
+    return tuple(dict.fromkeys(kept))[:MAX_SETS]
+
+
+def stated_privacy(head: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the differential privacy that a card states: ``privacy: {epsilon: 8, delta: 1e-5}``.
+
+    It is what the contributor says of their training; nothing here can check it.
+    """
+    found = head.get("privacy")
+    if not isinstance(found, Mapping):
+        return None
+    made = {}
+    for key, most in (("epsilon", 1e6), ("delta", 1.0)):
+        value = found.get(key)
+        try:
+            number = float(value) if not isinstance(value, bool) and value is not None else math.nan
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number) and 0 <= number <= most:
+            made[key] = number
+    return made if "epsilon" in made else None
