@@ -69,3 +69,49 @@ def wait_for(
                 f"Still {job['state']} after {timeout:.0f} s; job {job['id']} goes on."
             )
         time.sleep(interval)
+
+
+def call(
+    endpoint: str | None,
+    token: str | None,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    kind: str = "application/json",
+) -> Any:
+    """Send one request to a hub's own API and return its JSON; None for an empty answer.
+
+    Args:
+        endpoint: the hub's address.
+        token: of the caller.
+        method: GET, PUT, POST or DELETE.
+        path: below ``/api/plait``.
+        body: what is sent.
+        kind: the body's content type.
+
+    Raises:
+        BadInput: no hub is named.
+        PlaitError: with the hub's own sentence, if it refuses or does not answer.
+    """
+    if not endpoint:
+        raise BadInput("Say which hub: set HF_ENDPOINT or give --endpoint.")
+    if not endpoint.startswith(("http://", "https://")):
+        raise BadInput(f"The hub's address must begin with http:// or https://, not {endpoint!r}.")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if body is not None:
+        headers["Content-Type"] = kind
+    url = f"{endpoint.rstrip('/')}/api/plait/{path}"
+    request = Request(url, data=body, headers=headers, method=method)  # noqa: S310
+    try:
+        with urlopen(request, timeout=120) as answer:  # noqa: S310
+            content = answer.read()
+            return json.loads(content) if content else None
+    except HTTPError as error:
+        try:
+            told = str(json.loads(error.read())["error"])
+        except (ValueError, KeyError, TypeError, OSError):
+            told = f"The hub answered {error.code}: {error.reason}"
+        made = NotFound if error.code in (401, 404) else PlaitError
+        raise made(told) from None
+    except (URLError, OSError, ValueError) as error:
+        raise PlaitError(f"The hub at {endpoint} does not answer: {error}") from None

@@ -18,6 +18,7 @@ from plait.errors import (
     EntryNotFound,
     GatedRepository,
     Moved,
+    NotReady,
     PlaitError,
     RepositoryNotFound,
     TooManyRequests,
@@ -52,6 +53,8 @@ def answer(request: Request, error: PlaitError) -> JSONResponse:
             status, headers["X-Error-Code"] = 404, RepositoryNotFound.code
         else:
             headers["Location"] = location
+    if isinstance(error, NotReady):
+        headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
         # As huggingface_hub reads them: draft-ietf-httpapi-ratelimit-headers-09.
         headers["Retry-After"] = str(error.retry_after)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from plait.api.context import Caller, HubOf, Readable, User
 from plait.api.routing import Number
 from plait.api.wire import date
-from plait.collaboration import jobs
+from plait.collaboration import events, jobs
 from plait.collaboration.requests import describe_job as describe
-from plait.collaboration.requests import merge_state
+from plait.collaboration.requests import merge_state, request_merge, request_preview
 from plait.errors import Forbidden, NotFound
 from plait.hub import Actor, Hub, can
 from plait.hub.database import Job
@@ -77,6 +77,46 @@ def describe_pull(hub: HubOf, repo: Readable, number: Number) -> dict[str, Any]:
         "title": discussion.title,
         **merge_state(hub, repo, discussion),
     }
+
+
+@router.get("/api/plait/{kind:type}/{namespace}/{name}/pulls")
+def list_pulls(hub: HubOf, repo: Readable, all: bool = False) -> dict[str, Any]:
+    """List pull requests, newest first, with the verdict of their newest merge."""
+    status = None if all else "open"
+    found = hub.discussions.list(repo, pull_request=True, status=status, limit=500)
+    verdicts = events.latest_verdicts(hub, [one.id for one in found])
+    return {
+        "pulls": [
+            {
+                "number": one.number,
+                "title": one.title,
+                "status": one.status,
+                "author": one.author.name if one.author is not None else None,
+                "target": one.base_ref.removeprefix("refs/heads/"),
+                "verdict": verdicts.get(one.id),
+                "createdAt": date(one.created_at),
+            }
+            for one in found
+        ]
+    }
+
+
+@router.post("/api/plait/{kind:type}/{namespace}/{name}/pulls/{number}/merge")
+def merge_pull(hub: HubOf, user: User, repo: Readable, number: Number) -> dict[str, Any]:
+    """Merge a pull request at once, or queue the job that judges first."""
+    outcome = request_merge(hub, user, repo, hub.discussions.get(repo, number))
+    return {
+        "job": describe(outcome.job) if outcome.job is not None else None,
+        "commitOid": outcome.landed,
+    }
+
+
+@router.post("/api/plait/{kind:type}/{namespace}/{name}/pulls/{number}/preview")
+def preview_pull(hub: HubOf, user: User, repo: Readable, number: Number) -> dict[str, Any]:
+    """Queue the job that builds what merging would land, as ``refs/preview/N``."""
+    outcome = request_preview(hub, user, repo, hub.discussions.get(repo, number))
+    assert outcome.job is not None
+    return {"job": describe(outcome.job)}
 
 
 def _visible(hub: Hub, actor: Actor, job: Job) -> bool:

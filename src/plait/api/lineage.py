@@ -11,6 +11,7 @@ from plait.api.context import Caller, HubOf
 from plait.api.routing import Name, Namespace, Revision
 from plait.cards import read_head
 from plait.errors import BadInput, EntryNotFound, NotFound
+from plait.licences.cards import stated_licence
 from plait.lineage import FILE, export, parse_lineage
 from plait.lineage.models import Subject
 
@@ -37,10 +38,8 @@ def export_lineage(
         ) from None
     try:
         stated = read_head(hub.git.read(repo, oid, "README.md").decode("utf-8", "replace"))
-        licence = stated.get("license")
+        licence = stated_licence(stated)
     except (EntryNotFound, BadInput):
         licence = None
-    subject = Subject(
-        repo.full_name, oid, hub.settings.url, licence if isinstance(licence, str) else None
-    )
+    subject = Subject(repo.full_name, oid, hub.settings.url, licence)
     return export(lineage, subject, format)

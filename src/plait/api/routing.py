@@ -29,7 +29,8 @@ _RAW = re.compile(
     rb"|/(?:(?:datasets|spaces)/)?[^/]+/[^/]+(?:/resolve/|/raw/|\.git/info/lfs/|%b)" % _GIT
 )
 _STREAMED = re.compile(
-    rb"/api/[^/]+/[^/]+/[^/]+/commit/|/v1/|/(?:[^/]+/){2,3}git-(?:upload|receive)-pack\Z"
+    rb"/api/[^/]+/[^/]+/[^/]+/commit/|/api/plait/datasets/[^/]+/[^/]+/hidden/|/v1/"
+    rb"|/(?:[^/]+/){2,3}git-(?:upload|receive)-pack\Z"
 )
 """Bodies that go to disk as they come, with bounds of their own."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -42,6 +41,7 @@ def fuse(
 
     from plait.fusion import Progress as FusionProgress
     from plait.fusion import fuse as run
+    from plait.fusion.summary import summary
 
     quiet = as_json or not sys.stderr.isatty()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -64,43 +64,11 @@ def fuse(
     if as_json:
         print_json(asdict(result))
         return
-    if "auto" in result.report:
-        from plait.fusion.auto.table import plain
-
-        print(plain(result.report["auto"]))
-    for line in _found(result.report):
+    for line in summary(result.report):
         print(line)
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")
-
-
-def _found(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield lines for what a level found on the way: single values, and small tables of them."""
-    for name, found in report.items():
-        if name == "auto":  # has a table of its own
-            continue
-        if isinstance(found, Mapping):
-            plain = {k: _short(v) for k, v in found.items() if _short(v)}
-            if plain:
-                told = ", ".join(f"{k} {v}" for k, v in plain.items())
-                yield f"{name}: {told}"
-        elif _short(found):
-            yield f"{name}: {_short(found)}"
-
-
-def _short(value: object) -> str:
-    """Return a value as a few characters; nothing for what takes a page, such as a curve."""
-    if isinstance(value, bool | int | str):
-        return str(value) if len(str(value)) <= 100 else ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        parts = {k: _short(v) for k, v in value.items()}
-        whole = 0 < len(parts) <= 8 and all(parts.values())
-        text = ", ".join(f"{k} {v}" for k, v in parts.items()) if whole else ""
-        return f"({text})" if 0 < len(text) <= 200 else ""
-    return ""
 
 
 def _bytes(text: str) -> int:

@@ -13,19 +13,27 @@ from plait.cli import (
     accounts,
     audit,
     check,
+    compare,
+    contributions,
     demo,
     evaluate,
     extract,
     fuse,
+    graph,
+    hidden,
+    jobs,
+    leaderboard,
     licences,
     lineage,
     maintenance,
+    merging,
     plot,
-    pulls,
+    protection,
     serve,
     settings,
     statistics,
     storage,
+    suggest,
     teams,
     tokens,
     verify,
@@ -63,7 +71,7 @@ def _root(
     """Hold the options of the bare command."""
 
 
-app.command("demo")(demo.demo)
+app.add_typer(demo.demo, name="demo")
 app.command("serve")(serve.serve)
 app.add_typer(accounts.user, name="user")
 app.add_typer(accounts.org, name="org")
@@ -71,13 +79,22 @@ app.add_typer(tokens.token, name="token")
 app.add_typer(teams.team, name="team")
 app.add_typer(audit.audit, name="audit")
 app.command("fuse")(fuse.fuse)
+app.add_typer(graph.graph, name="graph")
 app.command("check")(check.check)
 app.command("licences")(licences.licences)
 app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
 app.command("evaluate")(evaluate.evaluate)
+app.command("suggest")(suggest.suggest)
+app.command("compare")(compare.compare)
+app.add_typer(leaderboard.leaderboard, name="leaderboard")
 app.add_typer(plot.plot, name="plot")
-app.add_typer(pulls.pr, name="pr")
+app.add_typer(merging.pr, name="pr")
+app.add_typer(contributions.contributions, name="contributions")
+app.add_typer(jobs.jobs, name="jobs")
+app.add_typer(protection.protect, name="protect")
+app.command("status")(protection.status)
+app.add_typer(hidden.hidden, name="hidden")
 app.command("lineage")(lineage.lineage)
 app.command("verify")(verify.verify)
 app.command("gc")(maintenance.gc)

@@ -20,6 +20,12 @@ HubDirectory = Annotated[
         "--dir", envvar="PLAIT_DIR", help="The hub's folder; it is made when it does not exist."
     ),
 ]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", envvar="HF_ENDPOINT", help="The hub's address.")
+]
+HubToken = Annotated[
+    str | None, typer.Option("--token", envvar="HF_TOKEN", help="Your token.", show_envvar=True)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -56,11 +56,20 @@ def curve(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Draw what a search of coefficients measured: what it tried, the default, what it chose."""
-    from plait.fusion.search.picture import picture
+    """Draw what a search measured: of coefficients, or of the shares of an ensemble's models."""
+    from plait.fusion.outputs.curve import plot as plot_shares
+    from plait.fusion.search.plot import plot as plot_search
 
     found = _search_of(source)
-    _give(found, lambda: picture(found, parameter), out, "curve.svg", as_json)
+
+    def draw() -> str:
+        try:
+            drawing = plot_shares if "members" in found else plot_search
+            return drawing(found, parameter)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            raise BadInput(f"{source} holds no search that Plait wrote.") from None
+
+    _give(found, draw, out, "curve.svg", as_json)
 
 
 @plot.command("layers")
@@ -172,7 +181,7 @@ def _search_of(source: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         raise BadInput(f"{file} is not a fusion's report.") from None
     found = report.get("search", report) if isinstance(report, dict) else None
-    if not isinstance(found, dict) or "points" not in found:
+    if not isinstance(found, dict) or not ("points" in found or "curves" in found):
         raise BadInput(f"{source} was made without a search of coefficients.")
     return found
 

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from plait.cli.options import Json, print_json
-from plait.client import pull_request_state, wait_for
+from plait.cli.options import Endpoint, HubToken, Json, print_json
+from plait.cli.resolve import resolve
+from plait.client import call, pull_request_state, wait_for
 from plait.errors import BadInput
 
 pr = typer.Typer(no_args_is_help=True, help="Look at and wait for pull requests.")
+pr.command("resolve")(resolve)
 
 
 @pr.command("wait")
@@ -85,3 +89,59 @@ def describe(repo: str, number: int, state: dict[str, Any]) -> str:
     elif not job and state["status"] in ("open", "draft"):
         lines.append("Nobody has asked for its merge yet.")
     return "\n".join(lines)
+
+
+@pr.command("licence")
+def licence(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="namespace/name")],
+    number: Annotated[int, typer.Argument(metavar="N", help="The pull request's number.")],
+    repo_type: Annotated[str, typer.Option("--type", help="model, dataset or space.")] = "model",
+    endpoint: Endpoint = None,
+    token: HubToken = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether the licences permit a pull request's merge, and why. It is no legal advice."""
+    state = call(endpoint, token, "GET", _licence_path(repo, number, repo_type))
+    print_json(state) if as_json else print(describe_licence(state))
+
+
+@pr.command("decide-licence")
+def decide_licence(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="namespace/name")],
+    number: Annotated[int, typer.Argument(metavar="N", help="The pull request's number.")],
+    allow: Annotated[
+        bool, typer.Option("--allow/--refuse", help="Whether the licences permit the merge.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")],
+    repo_type: Annotated[str, typer.Option("--type", help="model, dataset or space.")] = "model",
+    endpoint: Endpoint = None,
+    token: HubToken = None,
+    as_json: Json = False,
+) -> None:
+    """Record a maintainer's decision on licences that the hub cannot judge."""
+    body = json.dumps({"allow": allow, "reason": reason}).encode()
+    state = call(endpoint, token, "POST", _licence_path(repo, number, repo_type), body)
+    print_json(state) if as_json else print(describe_licence(state))
+
+
+def describe_licence(state: dict[str, Any]) -> str:
+    """Say a licence verdict in lines."""
+    lines = [f"licences: {state['outcome']}"]
+    lines += [f"  {name}: {stated or 'none stated'}" for name, stated in state["sources"].items()]
+    lines += [reason["text"] for reason in state["reasons"]]
+    lines += [f"- {notice}" for notice in state["notices"]]
+    if state["decision"]:
+        word = "permitted" if state["decision"]["allow"] else "refused"
+        lines.append(f"{word} by {state['decision']['by']}: {state['decision']['reason']}")
+    elif state["open"]:
+        lines.append("A maintainer must decide before the merge: plait pr decide-licence")
+    lines.append(state["disclaimer"])
+    return "\n".join(lines)
+
+
+def _licence_path(repo: str, number: int, repo_type: str) -> str:
+    if repo_type not in ("model", "dataset", "space"):
+        raise BadInput(f"--type must be model, dataset or space, not {repo_type!r}.")
+    if repo.count("/") != 1:
+        raise BadInput(f"REPO must be namespace/name, not {repo!r}.")
+    return f"{repo_type}s/{quote(repo)}/pulls/{number}/licence"

@@ -105,7 +105,7 @@ def serve(
     Clients need nothing but HF_ENDPOINT=http://HOST:PORT and HF_TOKEN. Everything is kept in
     the folder; Ctrl-C stops it.
     """
-    from plait.collaboration.supervise import WorkerSupervisor
+    from plait.collaboration.supervise import WorkerSupervisor, check_executor
     from plait.hub import Hub
     from plait.settings import load_settings
 
@@ -119,6 +119,7 @@ def serve(
     )
     if settings.processes < 1:
         raise BadInput("PLAIT_PROCESSES must be 1 or more.")
+    check_executor(settings)
     listener = listen(settings.host, settings.port)
     settings = settings.with_address(settings.host, listener.getsockname()[1])
     hub = Hub.open(settings)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from plait.hub import Account
 from plait.web import markdown
 from plait.web.browse import Listed, listed
+from plait.web.credit import account_credit
 from plait.web.session import Form
 from plait.web.visit import Visit, Visitor
 
@@ -55,6 +56,7 @@ def show(visit: Visitor, ns: str, tab: str = "", cursor: str = "") -> Response:
         "own": actor.user_id == account.id,
         "runs": account.kind == "organization" and visit.may("namespace.admin", account),
         "organizations": seen.organizations,
+        "credit": account_credit(visit, account) if not tab else ((), ""),
         "social": {
             "followers": seen.followers,
             "following": seen.following,

@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from plait.errors import Moved, PlaitError, TooManyRequests
+from plait.errors import Moved, NotReady, PlaitError, TooManyRequests
 from plait.hub import Hub
 from plait.web import (
     access,
@@ -26,19 +26,28 @@ from plait.web import (
     browse,
     card,
     collections,
+    conflicts,
+    contributions,
     discussions,
     edits,
+    graphs,
     history,
     jobs,
+    leaderboards,
+    licences,
     likes,
     lineage,
     new,
+    notifications,
     organizations,
     own,
+    protection,
     pulls,
+    queue,
     refs,
     repository_settings,
     signing,
+    suggest,
     system,
     tokens,
     webhooks,
@@ -53,9 +62,21 @@ log = logging.getLogger("plait.web")
 _STATIC = {
     "plait.css": "text/css; charset=utf-8",
     "pages.css": "text/css; charset=utf-8",
+    "conflicts.css": "text/css; charset=utf-8",
     "plait.js": "text/javascript; charset=utf-8",
+    "graph.js": "text/javascript; charset=utf-8",
+    "graphs.css": "text/css; charset=utf-8",
+    "knowledge-graph.js": "text/javascript; charset=utf-8",
+    "pair-review.js": "text/javascript; charset=utf-8",
+    "graph-layout.js": "text/javascript; charset=utf-8",
+    "sigma.min.js": "text/javascript; charset=utf-8",
+    "graphology.umd.min.js": "text/javascript; charset=utf-8",
+    "forceatlas2.js": "text/javascript; charset=utf-8",
     "logo.svg": "image/svg+xml",
 }
+
+_VENDORED = ("sigma.min.js", "graphology.umd.min.js", "forceatlas2.js")
+"""Libraries as their authors published them, in ``static/vendor`` with their licences."""
 
 
 class PageRoute(APIRoute):
@@ -81,7 +102,7 @@ class PageRoute(APIRoute):
                 response = await run_in_threadpool(gate_page, error.at)
             except PlaitError as error:
                 response = await run_in_threadpool(error_page, request, error.status, error.message)
-                if isinstance(error, TooManyRequests):
+                if isinstance(error, TooManyRequests | NotReady):
                     response.headers["Retry-After"] = str(error.retry_after)
             except RequestValidationError:
                 response = await run_in_threadpool(error_page, request, 404, "")
@@ -152,7 +173,8 @@ def _came_from(request: Request) -> str | None:
 @cache
 def asset(name: str) -> tuple[bytes, str]:
     """Return a static file and the beginning of its hash, by which browsers may keep it."""
-    data = (files("plait.web") / "static" / name).read_bytes()
+    folder = files("plait.web") / "static"
+    data = ((folder / "vendor" if name in _VENDORED else folder) / name).read_bytes()
     return data, sha256(data).hexdigest()[:12]
 
 
@@ -169,6 +191,8 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
     new.add(router)
     organizations.add(router)
     collections.add(router)
+    suggest.add(router)
+    notifications.add(router)
     webhooks.add(router)
     own.add(router)
     tokens.add(router)
@@ -182,9 +206,17 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
         refs.add(router, prefix)
         repository_settings.add(router, prefix)
         pulls.add(router, prefix)
+        conflicts.add(router, prefix)
+        licences.add(router, prefix)
         discussions.add(router, prefix)
+        leaderboards.add(router, prefix)
+        notifications.add_repository(router, prefix)
         lineage.add(router, prefix)
+        contributions.add(router, prefix)
+        protection.add(router, prefix)
+        queue.add(router, prefix)
         card.add(router, prefix)
+    graphs.add(router, "/datasets/{ns}/{name}")
     accounts.add(router)
     router.add_api_route("/{rest:path}", _nothing)
     app.include_router(router)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from plait.cards import parse_card
 from plait.errors import BadInput, EntryNotFound, NotFound
 from plait.web import markdown
+from plait.web.credit import hidden_splits, model_credit
 from plait.web.figures import percent, quantity, size
 from plait.web.here import At, Here
 from plait.web.language import Translator
@@ -57,6 +58,8 @@ def card(at: At) -> Response:
         facts=_facts(visit, at.record.type, at.record.card),
         figures=_figures(at),
         results=_results(at.record.card, visit.t),
+        credit=model_credit(at),
+        hidden=hidden_splits(at),
         endpoint=hub.settings.url,
         use=_use(at),
         sees_files=at.sees_files,

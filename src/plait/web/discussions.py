@@ -47,7 +47,7 @@ def add(router: APIRouter, prefix: str) -> None:
 
 
 def listing(
-    at: At, status: str = "open", type: str = "", author: str = "", page: int = 1
+    at: At, status: str = "open", type: str = "", author: str = "", label: str = "", page: int = 1
 ) -> Response:
     """List discussions and pull requests."""
     status = status if status in ("open", "closed", "all") else "open"
@@ -55,11 +55,20 @@ def listing(
     hub, page = at.visit.hub, min(max(page, 1), 100_000)
     author = author.strip()[:96]
     by = author or None
+    wanted = label.strip()[:40] or None
     found = hub.discussions.list(
-        at.record, pull_request=pulls, status=status, author=by, limit=PAGE, skip=(page - 1) * PAGE
+        at.record,
+        pull_request=pulls,
+        status=status,
+        author=by,
+        label=wanted,
+        limit=PAGE,
+        skip=(page - 1) * PAGE,
     )
     counts = {
-        key: hub.discussions.count(at.record, pull_request=pulls, status=key, author=by)
+        key: hub.discussions.count(
+            at.record, pull_request=pulls, status=key, author=by, label=wanted
+        )
         for key in ("open", "closed")
     }
     verdicts = merge_events.latest_verdicts(
@@ -72,6 +81,8 @@ def listing(
         status=status,
         type=type if pulls is not None else "",
         author=author,
+        label=label.strip()[:40],
+        labels=[one.name for one in hub.labels.list(at.record)],
         counts=counts,
         items=[_listed(discussion, verdicts.get(discussion.id, "")) for discussion in found],
         may_discuss=can(at.visit.actor, "repo.discuss", at.record),

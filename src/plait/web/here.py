@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 from fastapi import Depends
 
+from plait.collaboration.graphs.copies import is_graph
 from plait.errors import Forbidden, GatedRepository, RevisionNotFound
 from plait.hub import Repository
 from plait.web.visit import Visit, Visitor, repository_url
 
-_PULL = re.compile(r"\A(refs/pr/[1-9][0-9]{0,8})(?:/(.*))?\Z", re.DOTALL)
+_PULL = re.compile(r"\A(refs/(?:pr|preview)/[1-9][0-9]{0,8})(?:/(.*))?\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class RepositoryView:
         """Whether the visitor likes it."""
         actor = self._visit.actor
         return actor.signed_in and self._visit.hub.likes.likes(actor, self._record)
+
+    @cached_property
+    def holds_graph(self) -> bool:
+        """Whether main holds a knowledge graph."""
+        git = self._visit.hub.git
+        head = git.head(self._record)
+        return head is not None and is_graph(self._visit.hub, self._record, head)
 
     @cached_property
     def may_write(self) -> bool:

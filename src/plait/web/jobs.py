@@ -37,6 +37,10 @@ class JobView:
     started_at: datetime | None
     finished_at: datetime | None
     thread: str
+    priority: int
+    cpu_seconds: float
+    gpu_seconds: float
+    bytes_written: int
 
 
 def add(router: APIRouter) -> None:
@@ -63,6 +67,10 @@ def job_view(visit: Visit, job: Job, repo: Repository | None, thread: str = "") 
         started_at=job.started_at,
         finished_at=job.finished_at,
         thread=thread,
+        priority=job.priority,
+        cpu_seconds=round(job.cpu_seconds or 0.0, 1),
+        gpu_seconds=round(job.gpu_seconds or 0.0, 1),
+        bytes_written=job.bytes_written or 0,
     )
 
 
@@ -83,7 +91,8 @@ def _find(visit: Visit, number: int) -> tuple[Job, Repository | None, str]:
         raise nothing
     job = jobs.get(visit.hub, number)
     if job.repository_id is None:
-        if not visit.may("hub.admin"):
+        own = visit.actor.signed_in and job.requested_by == visit.actor.user_id
+        if not own and not visit.may("hub.admin"):
             raise nothing
         return job, None, ""
     repo = visit.hub.repositories.by_id(job.repository_id)

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from fastapi import APIRouter, Response
 from markupsafe import Markup
 
-from plait.charts import Edge, Node, layered_graph
+from plait.charts import Node
+from plait.collaboration.ancestry import Ancestry, identity, trace
 from plait.errors import BadInput, EntryNotFound, NotFound
 from plait.hub import CommitInfo, can
 from plait.lineage import FILE, Lineage, parse_lineage
 from plait.web.figures import decimal, percent
 from plait.web.here import At, Here
 from plait.web.language import Translator
+from plait.web.lineage_graph import ALL, Picture, Words, draw
 from plait.web.visit import repository_url
 
 MOST_STATES = 40
@@ -44,6 +46,11 @@ class LineageRow:
     average: str
     href: str
 
+    def says(self, text: str) -> bool:
+        """Tell whether the line has this text."""
+        whole = f"{self.what} {self.who} {self.revision} {self.licence}".casefold()
+        return text.casefold() in whole
+
 
 def add(router: APIRouter, prefix: str) -> None:
     """Add the route."""
@@ -55,14 +62,32 @@ def show(at: At) -> Response:
     t = at.visit.t
     if at.view.type != "model":
         raise NotFound("Only models have a lineage.")
+    asked = at.visit.request.query_params
+    opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
     states = history(at)
     now = states[-1].lineage if states else None
+    picture, rows = None, []
+    if now is not None:
+        ancestry = trace(at.visit.hub, at.visit.actor, at.view.full_name, now)
+        picture = graph(at, states, ancestry, t, opened=opened, wanted=wanted)
+        rows = [*table(at, states, t), *_further(at, now, ancestry, t)]
+    if wanted:
+        rows = [row for row in rows if row.says(wanted)]
     return at.visit.render(
         "lineage.html",
         repo=at.view,
-        picture=Markup(graph(at, states, t)) if states else None,  # noqa: S704 - charts escape
-        rows=table(at, states, t) if states else (),
+        picture=Markup(picture.svg) if picture else None,  # noqa: S704 - charts escape
+        slim=picture.slim if picture else True,
+        closed=picture.closed if picture else (),
+        opened=opened,
+        all=ALL,
+        q=wanted,
+        hits=picture.hits if picture else 0,
+        rows=rows,
         hashes=_hashes(now, t) if now else (),
+        data=now.data if now else (),
+        budget=now.budget if now else {},
+        trained=[one for one in now.contributions if one.datasets or one.privacy] if now else (),
         software=", ".join(f"{name} {version}" for name, version in now.software.items())
         if now
         else "",
@@ -110,30 +135,27 @@ def _numbered(states: list[State], index: int) -> State:
     return replace(states[index], number=fresh[-1] if fresh else None)
 
 
-def graph(at: Here, states: list[State], t: Translator) -> str:
-    """Draw base, contributions and main after each merge."""
+def graph(
+    at: Here,
+    states: list[State],
+    ancestry: Ancestry,
+    t: Translator,
+    *,
+    opened: str = "",
+    wanted: str = "",
+) -> Picture:
+    """Draw everything that main was made from, and main after each merge."""
     now = states[-1].lineage
-    nodes = [_base_node(at, now, t)]
-    edges = []
-    for one in sorted(now.contributions, key=lambda one: one.number):
-        nodes.append(
-            Node(
-                f"c{one.number}",
-                f"{one.organisation or one.author} #{one.number}",
-                one.title,
-                "contribution",
-                1,
-                f"{at.view.url}/discussions/{one.number}",
-            )
-        )
-        edges.append(Edge("base", f"c{one.number}"))
-    drawn: set[int] = set()
-    previous = "base"
+    boxes, chain = [], []
+    alias: dict[str, str] = {}
+    ends: dict[str, str] = {}
+    previous = identity(now.base.files)
+    here = {one.number for one in now.contributions}
     for index, state in enumerate(states):
         ident = f"m{index}"
         last = index == len(states) - 1
         score = f"{t('report.average')} {percent(state.average)}" if state.average else ""
-        nodes.append(
+        boxes.append(
             Node(
                 ident,
                 t("lineage.now") if last else _state_name(state, t),
@@ -143,30 +165,33 @@ def graph(at: Here, states: list[State], t: Translator) -> str:
                 f"{at.view.url}/commit/{state.commit.oid}",
             )
         )
-        edges.append(Edge(previous, ident))
-        here = {one.number for one in now.contributions}
+        chain.append((previous, ident))
+        alias.setdefault(identity(state.lineage.output), ident)
         for one in state.lineage.contributions:
-            if one.number in here and one.number not in drawn:
-                edges.append(Edge(f"c{one.number}", ident))
-                drawn.add(one.number)
+            if one.number in here:
+                ends.setdefault(identity(one.files), ident)
         previous = ident
-    return layered_graph(
-        nodes,
-        edges,
-        ident="lineage",
-        title=t("lineage.graph_title", repo=at.view.full_name),
-        description=t("lineage.graph_desc", n=len(now.contributions)),
+    return draw(
+        ancestry,
+        boxes,
+        chain,
+        ends,
+        alias,
+        address=at.view.url,
+        opened=opened,
+        wanted=wanted,
+        words=Words(
+            t("lineage.base"),
+            t("lineage.further"),
+            t("lineage.group"),
+            t("lineage.graph_title", repo=at.view.full_name),
+            t("lineage.graph_desc", n=len(now.contributions)),
+        ),
     )
 
 
 def _state_name(state: State, t: Translator) -> str:
     return t("lineage.main", n=state.number) if state.number else t("model.main")
-
-
-def _base_node(at: Here, lineage: Lineage, t: Translator) -> Node:
-    return Node(
-        "base", t("lineage.base"), lineage.base.repository, "base", 0, _origin_link(at, lineage)
-    )
 
 
 def _origin_link(at: Here, lineage: Lineage) -> str:
@@ -209,6 +234,31 @@ def table(at: Here, states: list[State], t: Translator) -> list[LineageRow]:
                 "",
                 percent(state.average) if state.average else "",
                 f"{at.view.url}/commit/{state.commit.oid}",
+            )
+        )
+    return rows
+
+
+def _further(at: Here, now: Lineage, ancestry: Ancestry, t: Translator) -> list[LineageRow]:
+    """Return what lies before the base, and where the same bytes are besides."""
+    own = {identity(one.files) for one in now.contributions}
+    rows = []
+    for model in ancestry.models.values():
+        one, origin = model.contribution, model.origin
+        if model.id in own or (model.id == identity(now.base.files) and not model.mirrors):
+            continue
+        place = model.home or (model.mirrors[0] if model.mirrors else "")
+        same = ", ".join(model.mirrors)
+        who = one.organisation or one.author if one is not None else origin.repository
+        rows.append(
+            LineageRow(
+                f"{t('lineage.contribution')} #{one.number}" if one else t("lineage.further"),
+                f"{who} = {same}" if same else who,
+                origin.revision,
+                decimal(one.weight) if one is not None and one.weight is not None else "",
+                (one.licence or "") if one is not None else "",
+                "",
+                repository_url("model", place) if place else "",
             )
         )
     return rows

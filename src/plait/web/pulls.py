@@ -19,10 +19,13 @@ from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
 from plait.hub import Change, Discussion
 from plait.hub.repositories.discussions import pull_ref
+from plait.web.conflicts import conflicts_shown
 from plait.web.diffs import changes_shown
 from plait.web.here import At, Here
 from plait.web.jobs import JobView, job_view
 from plait.web.language import Translator
+from plait.web.licences import LicenceView, licence_view
+from plait.web.protection import pull_state
 from plait.web.report import MODELS, MergeView, merge_view
 from plait.web.session import Form
 from plait.web.thread import permissions, thread_view
@@ -63,6 +66,8 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     if fork and head and at.sees_files:
         patch = git.diff(at.record, fork, head)
     weights = _is_fused(at, discussion, fork, head, changes)
+    conflicts = conflicts_shown(at, discussion)
+    licence = licence_view(at, discussion) if at.sees_files else None
     return visit.render(
         "pull.html",
         repo=at.view,
@@ -70,13 +75,18 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         may=permissions(at, discussion),
         report=report,
         job=job,
-        banner=banner(visit.t, discussion.status, report, job, weights=weights),
+        banner=conflict_banner(visit.t, discussion, job, conflicts)
+        or licence_banner(visit.t, job, licence)
+        or banner(visit.t, discussion.status, report, job, weights=weights),
+        licence=licence,
         landed=discussion.merge_commit,
+        state=pull_state(at, discussion),
         weights=weights,
         earlier=bool(report and job and report.job != job.id),
         head=head,
         stale=bool(report and report.head and head and report.head != head),
         **changes_shown(at, changes, patch, head or ""),
+        **conflicts,
     )
 
 
@@ -130,6 +140,27 @@ def banner(
     if status == "draft":
         return Banner("draft", "draft", t("banner.draft"), t("banner.draft_line"))
     return Banner("open", "open", t("banner.ready"), line)
+
+
+def licence_banner(
+    t: Translator, job: JobView | None, licence: LicenceView | None
+) -> Banner | None:
+    """Say that the licences stand against a merge; None where they do not."""
+    if licence is None or not licence.refusal or (job is not None and job.live):
+        return None
+    line = t("banner.licence_line") if licence.asks else ""
+    return Banner("unsure", "unsure", t("banner.licence"), line)
+
+
+def conflict_banner(
+    t: Translator, discussion: Discussion, job: JobView | None, conflicts: Mapping[str, Any]
+) -> Banner | None:
+    """Say that a pull request contradicts its branch; None where it does not."""
+    if not conflicts["conflicts"] or (job is not None and job.live):
+        return None
+    branch = discussion.base_ref.removeprefix("refs/heads/")
+    word = t("banner.conflicts", branch=branch)
+    return Banner("unsure", "warning", word, t("banner.conflicts_line"))
 
 
 def _pull(at: Here, number: int) -> Discussion:

@@ -47,6 +47,8 @@ class TaskRow:
     verdict: str
     verdict_word: str
     note: str
+    tags: str = ""
+    """What is special about its items: hidden, nobody's task."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,10 @@ class MergeView:
     """The job that measured it."""
     head: str | None
     """The commit of this pull request that the report is about."""
+    flags: tuple[Mapping[str, str], ...] = ()
+    """Signs of contamination."""
+    gained: tuple[tuple[str, str], ...] = ()
+    """Credit by organisation."""
 
 
 def merge_view(report: Mapping[str, Any], t: Translator, repository_url: str) -> MergeView:
@@ -172,6 +178,11 @@ def merge_view(report: Mapping[str, Any], t: Translator, repository_url: str) ->
             ),
             (report.get("models") or {}).get("contribution", {}).get("revision"),
         ),
+        flags=tuple(report.get("flags") or ()),
+        gained=tuple(
+            (str(row["organisation"]), points(row["value"]))
+            for row in credit.get("organisations") or ()
+        ),
     )
 
 
@@ -191,6 +202,12 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
     note = str(task.get("note") or "")
     if difference.get("needed"):
         note = t("report.needed", n=difference["needed"]) + (f" {note}" if note else "")
+    if difference.get("detectable") and verdict == "unsure":
+        shows = t("report.detects", size=points(difference["detectable"]).lstrip("+"))
+        note = f"{note} {shows}".strip()
+    tags = [t("report.hidden")] if task.get("hidden") else []
+    if task.get("seen") is False:
+        tags.append(t("report.unseen"))
     return TaskRow(
         name=str(task["name"]),
         role=t.known("role", str(task.get("role", ""))),
@@ -205,6 +222,7 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
         verdict=verdict,
         verdict_word=t(f"verdict.{verdict}"),
         note=note,
+        tags=" · ".join(tags),
     )
 
 
@@ -339,11 +357,16 @@ def _credit_rows(
             CreditRow(
                 label=_credit_name(contribution),
                 href=f"{repository_url}/discussions/{number}" if number else "",
-                value=points(contribution["value"]),
+                value=points(contribution["value"]) + _plus_minus(contribution.get("error")),
                 tasks=tuple(points(gained.get(task["name"])) for task in tasks),
             )
         )
     return tuple(rows)
+
+
+def _plus_minus(error: Any) -> str:
+    """Write a standard error beside a value, where there is one."""
+    return f" ± {100 * float(error):.1f}" if error else ""
 
 
 def _credit_chart(credit: Mapping[str, Any], t: Translator) -> Markup | None:

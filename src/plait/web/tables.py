@@ -111,6 +111,8 @@ def _read_separated(text: str, separator: str, *, whole: bool) -> Table:
     found: list[list[str]] = []
     try:
         for row in reader:
+            if any(len(value) > LONGEST_LINE for value in row):
+                raise BadInput("A cell of this file is too long for its table to be shown.")
             found.append(row)
             if len(found) > MOST_ROWS + 1:
                 break

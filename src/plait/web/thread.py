@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from plait.hub import Discussion, DiscussionEvent, can
 from plait.hub.permissions import resource_of
+from plait.hub.repositories.labels import COLOURS
 from plait.web import markdown
 from plait.web.here import Here
 from plait.web.report import VERDICTS
@@ -23,6 +24,9 @@ class May:
     discuss: bool
     close: bool
     merge: bool
+    label: bool = False
+    wish: str = "default"
+    colours: tuple[str, ...] = COLOURS
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,18 @@ class ThreadView:
     target: str
     created_at: datetime
     events: Sequence[ShownEvent]
+    locked: bool = False
+    labels: tuple[str, ...] = ()
 
 
 def permissions(at: Here, discussion: Discussion) -> May:
     """Tell what the visitor may do in a discussion."""
     actor, resource = at.visit.actor, resource_of(at.record, discussion)
     return May(
-        discuss=can(actor, "repo.discuss", resource),
+        discuss=can(actor, "repo.discuss", resource)
+        and (not discussion.locked or can(actor, "repo.write", resource)),
+        label=can(actor, "repo.write", resource),
+        wish=at.visit.hub.notifications.wish(actor, at.record, discussion),
         close=can(actor, "discussion.edit", resource),
         merge=discussion.is_pull_request and can(actor, "repo.merge", resource),
     )
@@ -82,6 +91,8 @@ def thread_view(at: Here, discussion: Discussion) -> ThreadView:
         target=discussion.base_ref.removeprefix("refs/heads/"),
         created_at=discussion.created_at,
         events=[event for event in events if event is not None],
+        locked=discussion.locked,
+        labels=tuple(one.name for one in at.visit.hub.labels.of([discussion])[discussion.id]),
     )
 
 
@@ -127,6 +138,8 @@ def _event(at: Here, event: DiscussionEvent) -> ShownEvent | None:
         code, href = oid[:10], f"{at.view.url}/commit/{oid}"
     elif event.type == "title-change":
         text, code = t("event.title"), str(data.get("to", ""))
+    elif event.type in ("locked", "unlocked"):
+        text = t(f"event.{event.type}")
     else:
         text = t("event.other", type=event.type)
     return ShownEvent(

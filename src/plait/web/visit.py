@@ -146,6 +146,7 @@ class Visit:
             viewer=self.actor.name if self.actor.signed_in else None,
             runs_hub=can(self.actor, "hub.admin"),
             here=self.here,
+            notices=self.hub.notifications.unread(self.actor),
             done=self.t.known("done", done) if self.t.has(f"done.{done}") else "",
             language_link=lambda code: self.link(lang=code),
             **values,

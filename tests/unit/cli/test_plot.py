@@ -51,6 +51,34 @@ def test_what_was_not_searched_has_no_curve(tmp_path: Path) -> None:
         run("curve", tmp_path / "nothing")
 
 
+def test_an_ensemble_has_a_curve_for_its_share_or_for_each_models(tmp_path: Path) -> None:
+    points = [{"value": v, "score": 0.5 + v, "low": 0.4, "high": 0.9} for v in (0.0, 0.2, 0.4)]
+    one = {"parameter": "alpha", "points": points, "chosen": 0.2, "default": 0.5}
+    shared = {"members": ["a", "b"], "metrics": ["accuracy"]}
+    report = tmp_path / "plait_fusion.json"
+    report.write_text(json.dumps({"search": shared | one | {"axis": "alpha (share of a)"}}))
+    out = tmp_path / "curve.svg"
+    run("curve", tmp_path, "-o", out)
+    assert "alpha (share of a)" in out.read_text("utf-8")
+    assert "chosen 0.20" in out.read_text("utf-8")
+    several = [one | {"parameter": f"share of {name}"} for name in "abc"]
+    report.write_text(json.dumps({"search": shared | {"members": [*"abc"], "curves": several}}))
+    run("curve", tmp_path, "-o", out)
+    assert "share of c" in out.read_text("utf-8")
+    run("curve", tmp_path, "-o", out, "--parameter", "share of b")
+    assert "share of c" not in out.read_text("utf-8")
+    with pytest.raises(BadInput, match="did you mean 'share of b'"):
+        run("curve", tmp_path, "-o", out, "--parameter", "shar of b")
+
+
+@pytest.mark.parametrize("found", [{"points": 3}, {"points": [{}]}, {"curves": [1], "members": []}])
+def test_a_report_that_is_none_is_a_sentence(tmp_path: Path, found: object) -> None:
+    (tmp_path / "plait_fusion.json").write_text(json.dumps({"search": found}))
+    with pytest.raises(BadInput, match="no search that Plait wrote"):
+        run("curve", tmp_path, "-o", tmp_path / "out.svg")
+    assert not (tmp_path / "out.svg").exists()
+
+
 def test_a_path_needs_tasks(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--task"):
         run("path", "a", "b")
