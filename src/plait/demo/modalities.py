@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plait.cards import dump_card
 from plait.demo.packages import fetch_package
 from plait.errors import BadInput, Conflict, MissingExtra, PlaitError
 
@@ -37,6 +38,8 @@ RESEMBLYZER = (
 )
 RESEMBLYZER_FILE = "resemblyzer/pretrained.pt"
 RESEMBLYZER_SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
+LICENCE = "apache-2.0"
+"""Of both packages."""
 MAX_MEMBER = 64 * 2**20
 SHARES = {"test": 0.25, "validation": 0.2}
 
@@ -194,6 +197,7 @@ def _write(out: Path, kind: str, weights: Mapping[str, Any], settings: Mapping[s
         save_file({n: v.contiguous() for n, v in weights.items()}, folder / "model.safetensors")
         config = {"model_type": kind, **settings}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        (folder / "README.md").write_text(dump_card({"license": LICENCE}, ""), "utf-8")
         folder.chmod(0o755)
         folder.rename(out)
     except BaseException:

@@ -4,19 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
+from plait.demo.folder import keep_clients_in, prepare_folder
 from plait.demo.organisations import (
     COMMONS,
     MODEL,
@@ -29,16 +24,13 @@ from plait.demo.organisations import (
 )
 from plait.demo.progress import Steps
 from plait.demo.results import DemoReport, Measured, draw, print_table
-from plait.errors import BadInput, PlaitError
+from plait.demo.server import serving, wait_for_interrupt
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from plait.demo.data import Domain
     from plait.demo.sizes import Size
-
-MARKER = "plait-demo.json"
-"""The file that tells a folder made by the demo: only such a folder is ever cleared."""
 
 
 @dataclass
@@ -68,42 +60,6 @@ class Demo:
         return HfApi(endpoint=self.url, token=organisation.token)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make an empty folder for the demo; one that an earlier demo made is cleared first.
-
-    Raises:
-        BadInput: the folder holds something that the demo did not make.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file. Choose another folder with --dir.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / MARKER).is_file():
-            raise BadInput(
-                f"{folder} is not empty and was not made by the demo, so it stays untouched. "
-                "Choose another folder with --dir."
-            )
-        marker = folder / MARKER
-        _refuse_running(marker)
-        for entry in folder.iterdir():
-            if entry != marker:  # the marker goes last: a cleared half is still the demo's
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(json.dumps({"made_by": "plait demo", "pid": os.getpid()}))
-
-
-def _refuse_running(marker: Path) -> None:
-    try:
-        pid = int(json.loads(marker.read_text())["pid"])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if pid != os.getpid() and b"plait" in command and b"demo" in command:
-        raise BadInput(
-            f"Another plait demo (process {pid}) is using {marker.parent}. Stop it with Ctrl-C, "
-            "or choose another folder with --dir."
-        )
-
-
 def run_demo(
     folder: Path,
     *,
@@ -117,16 +73,7 @@ def run_demo(
 
     folder = folder.expanduser().resolve()
     prepare_folder(folder)
-    # The clients keep what they know of this hub in the demo's own folder.
-    os.environ.update(
-        HF_HOME=str(folder / "client"),
-        HF_XET_CACHE=str(folder / "client" / "xet"),
-        HF_HUB_DISABLE_TELEMETRY="1",
-        HF_HUB_DISABLE_UPDATE_CHECK="1",
-        HF_HUB_DISABLE_PROGRESS_BARS="1",
-        TOKENIZERS_PARALLELISM="false",
-        HF_HUB_OFFLINE="0",  # whoever works offline can still reach the hub on this machine
-    )
+    keep_clients_in(folder)
     started = time.perf_counter()
     with ExitStack() as stack:
         steps = stack.enter_context(Steps())
@@ -151,7 +98,7 @@ def run_demo(
         finish(demo, report_file)
         if serve:
             steps.close()
-            wait_for_interrupt(demo)
+            wait_for_interrupt(demo.url, demo.folder / "tokens.json")
         return demo.report
 
 
@@ -179,50 +126,6 @@ def make_hub(folder: Path) -> dict[str, Organisation]:
     tokens.touch(mode=0o600)
     tokens.write_text(json.dumps({org.user: org.token for org in made.values()}, indent=2))
     return made
-
-
-@contextmanager
-def serving(hub: Path, port: int) -> Iterator[str]:
-    """Run ``plait serve`` beside this process until the block ends; give its address.
-
-    Raises:
-        PlaitError: it does not answer; what it printed is in ``server.log``.
-    """
-    if not port:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = hub.parent / "server.log"
-    command = [sys.executable, "-m", "plait.cli.main", "serve"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "--dir", str(hub), "--host", "127.0.0.1", "--port", str(port)],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C reaches the demo, which then ends the server itself
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urlopen(f"{url}/healthz", timeout=2) as answer:  # noqa: S310
-                    answer.read()
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise PlaitError(
-                        f"The hub did not start: {log.read_text(errors='replace')[-600:].strip()}"
-                    ) from None
-                time.sleep(0.1)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def publish(demo: Demo) -> None:
@@ -328,8 +231,8 @@ def measure(demo: Demo) -> None:
     from huggingface_hub import snapshot_download
 
     from plait.evaluation import (
+        CachedPredictor,
         OutputEnsemble,
-        Remembered,
         TextClassifier,
         compare,
         evaluate,
@@ -352,10 +255,10 @@ def measure(demo: Demo) -> None:
                 member.dataset, repo_type="dataset", endpoint=demo.url, token=member.token
             )
             tasks.append(load_task(specs[member.name], Path(folder), "test"))
-        singles: list[Remembered] = []
+        singles: list[CachedPredictor] = []
         for name, kind, revision in revisions:
             folder = snapshot_download(MODEL, revision=revision, endpoint=demo.url, token=False)
-            classifier = Remembered(TextClassifier.load(Path(folder)))
+            classifier = CachedPredictor(TextClassifier.load(Path(folder)))
             demo.report.models.append(Measured(name, kind, evaluate(classifier, tasks, "test")))
             if kind == "single":
                 singles.append(classifier)
@@ -408,19 +311,3 @@ def finish(demo: Demo, report_file: Path | None) -> None:
 def describe_seconds(seconds: Mapping[str, float]) -> str:
     """Say how long each step took."""
     return ", ".join(f"{step} {value:.0f}" for step, value in seconds.items() if step != "total")
-
-
-def wait_for_interrupt(demo: Demo, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Keep the hub up until Ctrl-C."""
-    print(
-        f"\nThe hub stays at {demo.url} until Ctrl-C. To sign in there, use a token from "
-        f"{demo.folder / 'tokens.json'}."
-    )
-    try:
-        while True:
-            sleep(3600)
-    except KeyboardInterrupt:
-        print("Stopping the hub.")
-
-
-__all__: Sequence[str] = ["Demo", "DemoReport", "prepare_folder", "run_demo"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.demo.run import MARKER, prepare_folder
+from plait.demo.folder import MARKER, prepare_folder
 from plait.errors import BadInput
 
 
