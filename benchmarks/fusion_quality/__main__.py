@@ -19,25 +19,25 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fusion_quality import judging, models, settings, table
-from fusion_quality.models import Town, build
+from fusion_quality.models import Suite, build
 from fusion_quality.rows import ROWS, Row
 
 
-def measure(town: Town, row: Row, *, again: bool) -> dict[str, Any]:
+def measure(suite: Suite, row: Row, *, again: bool) -> dict[str, Any]:
     """Return a row's scores with one seed, from the cache if they are there."""
-    kept = town.folder / "rows" / f"{row.name}.json"
+    kept = suite.folder / "rows" / f"{row.name}.json"
     if kept.is_file() and not again:
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
-    work = town.folder / "work" / row.name
+    work = suite.folder / "work" / row.name
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    made = row.make(town, work / "out")
+    made = row.make(suite, work / "out")
     started = time.process_time()
-    marks = judging.seen(made.folder, town, "test")
+    marks = judging.seen(made.folder, suite, "test")
     result = {
         "seen": judging.accuracies(marks),
-        "left_out": judging.left_out(made.folder, town),
+        "left_out": judging.left_out(made.folder, suite),
         "cpu_seconds": round(made.cpu_seconds, 1),
         "judging_cpu_seconds": round(time.process_time() - started, 1),
         "told": made.told,
@@ -48,14 +48,14 @@ def measure(town: Town, row: Row, *, again: bool) -> dict[str, Any]:
     return result
 
 
-def single(town: Town) -> dict[str, Any]:
+def single(suite: Suite) -> dict[str, Any]:
     """Return each fine-tune's score on its own task."""
-    kept = town.folder / "rows" / "single.json"
+    kept = suite.folder / "rows" / "single.json"
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
-    marks = {t: judging.seen(town.tuned(t), town, "test", (t,))[t] for t in settings.SEEN}
-    cost = sum(models.cost(town.tuned(task)) for task in settings.SEEN)
+    marks = {t: judging.seen(suite.tuned(t), suite, "test", (t,))[t] for t in settings.SEEN}
+    cost = sum(models.cost(suite.tuned(task)) for task in settings.SEEN)
     result = {
         "seen": judging.accuracies(marks),
         "left_out": {},
@@ -87,12 +87,12 @@ def main() -> None:
         parser.error(f"no row is called {', '.join(unknown)}")
     chosen = [row for row in ROWS if not names or row.name in names]
     for seed in () if given.table else map(int, given.seeds.split(",")):
-        town = build(seed)
-        found = single(town)
+        suite = build(seed)
+        found = single(suite)
         print(f"seed {seed} single: {judging.mean(found['seen']):.4f}", flush=True)
         for row in chosen:
             try:
-                found = measure(town, row, again=row.name in given.again.split(","))
+                found = measure(suite, row, again=row.name in given.again.split(","))
             except Exception as error:  # a method that fails leaves the others their rows
                 print(f"seed {seed} {row.name}: {type(error).__name__}: {error}", flush=True)
                 continue

@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fusion_quality.npm import fetch_npm
 from plait.demo import data as demo
+from plait.demo.npm import fetch_npm
 from plait.demo.packages import fetch_package
 
 WORDS = 30

@@ -11,7 +11,7 @@ import numpy as np
 
 from fusion_quality import settings
 from fusion_quality.corpora import Text
-from fusion_quality.models import Town, features
+from fusion_quality.models import Suite, features
 from plait.evaluation.headed import ForTasks, HeadedClassifier
 
 Scores = dict[str, float]
@@ -19,11 +19,11 @@ Answers = dict[str, str]
 """For each task a 1 for each item that was answered rightly, a 0 for another, in order."""
 
 
-def seen(model: Path | ForTasks, town: Town, split: str, tasks: tuple[str, ...] = ()) -> Answers:
+def seen(model: Path | ForTasks, suite: Suite, split: str, tasks: tuple[str, ...] = ()) -> Answers:
     """Return which items of each seen task's split are answered rightly, with its own head."""
     predictor = load(model) if isinstance(model, Path) else model
     return {
-        task: answers(predictor, task, town.seen[task][split]) for task in tasks or settings.SEEN
+        task: answers(predictor, task, suite.seen[task][split]) for task in tasks or settings.SEEN
     }
 
 
@@ -45,7 +45,7 @@ def accuracies(found: Answers) -> Scores:
     return {task: marks.count("1") / len(marks) for task, marks in found.items()}
 
 
-def left_out(folder: Path, town: Town) -> Scores:
+def left_out(folder: Path, suite: Suite) -> Scores:
     """Return the accuracy, on tasks that no model was tuned on, of probes of mean token vectors."""
     import transformers
     from sklearn.linear_model import LogisticRegression
@@ -53,7 +53,7 @@ def left_out(folder: Path, town: Town) -> Scores:
     encoder: Any = transformers.AutoModel.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     found = {}
-    for task, splits in town.left_out.items():
+    for task, splits in suite.left_out.items():
         texts = {name: [i.text for i in items] for name, items in splits.items()}
         inputs = {n: features(encoder, tokenizer, t, pooled=False) for n, t in texts.items()}
         truth = {name: [i.label for i in items] for name, items in splits.items()}

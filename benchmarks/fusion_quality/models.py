@@ -25,13 +25,32 @@ from plait.demo import data as demo
 from plait.heads import join_head, load_heads, split_head
 from plait.pretrained import load_classifier, pad
 from plait.training import fine_tune
+from plait.training.privacy import Privacy
 from plait.training.statistics import collect_statistics
 
 STATISTICS = "plait_statistics.safetensors"
 
 
 @dataclass(frozen=True)
-class Town:
+class Statistics:
+    """What an owner publishes of its training texts: the kind, of how many, how private."""
+
+    kind: str
+    texts: int = settings.STATISTICS_TEXTS
+    epsilon: float | None = None
+    diagonal: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that models with these statistics are in."""
+        parts = [self.kind, "diagonal" if self.diagonal else ""]
+        parts += [str(self.texts) if self.texts != settings.STATISTICS_TEXTS else ""]
+        parts += ["" if self.epsilon is None else f"epsilon{self.epsilon:g}"]
+        return "-".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Suite:
     """All that one seed is measured with; model folders are made when they are asked for."""
 
     seed: int
@@ -77,17 +96,25 @@ class Town:
 
         return _made(self.folder / "tuned" / task, make)
 
-    def with_statistics(self, task: str, kind: str) -> Path:
+    def with_statistics(self, task: str, wanted: Statistics) -> Path:
         """Return the fine-tune with its owner's statistics beside its weights."""
 
         def make(out: Path) -> None:
             shutil.copytree(self.tuned(task), out)
-            texts = [i.text for i in self.seen[task]["train"][: settings.STATISTICS_TEXTS]]
+            texts = [i.text for i in self.seen[task]["train"][: wanted.texts]]
             started = time.process_time()
-            collect_statistics(out, texts, out / STATISTICS, kinds=(kind,), threads=1)
+            collect_statistics(
+                out,
+                texts,
+                out / STATISTICS,
+                kinds=(wanted.kind,),
+                privacy=None if wanted.epsilon is None else Privacy(wanted.epsilon),
+                diagonal=wanted.diagonal,
+                threads=1,
+            )
             _note(out, time.process_time() - started)
 
-        return _made(self.folder / kind / task, make)
+        return _made(self.folder / wanted.folder / task, make)
 
     @property
     def multitask(self) -> Path:
@@ -162,7 +189,7 @@ class Town:
         _note(out, time.process_time() - started)
 
 
-def build(seed: int) -> Town:
+def build(seed: int) -> Suite:
     """Read the texts, deal them to splits with a seed, and write the data sets."""
     seen, left_out = (
         {task: splits.deal(task, CORPORA[task](), sizes, seed) for task in tasks}
@@ -178,10 +205,10 @@ def build(seed: int) -> Town:
         [importlib.metadata.version(package) for package in ("torch", "transformers")],
     )
     folder = settings.cache() / f"seed{seed}-{key}"
-    town = Town(seed, folder, key, seen, left_out)
+    suite = Suite(seed, folder, key, seen, left_out)
     for task, dealt in seen.items():
-        splits.write(town.data(task), dealt)
-    return town
+        splits.write(suite.data(task), dealt)
+    return suite
 
 
 def cost(folder: Path) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 import plait.fusion
 from fusion_quality import judging, models, settings
-from fusion_quality.models import Town
+from fusion_quality.models import Statistics, Suite
 from plait.fusion.weights import methods as weight_methods
 
 FACTORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -35,12 +35,12 @@ class Made:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: how its model is made from a town, in a folder that does not exist yet."""
+    """One row: how its model is made from a suite, in a folder that does not exist yet."""
 
     name: str
     title: str
     group: str
-    make: Callable[[Town, Path], Made]
+    make: Callable[[Suite, Path], Made]
     note: str = ""
 
 
@@ -50,18 +50,19 @@ def weights(
     method: str,
     *,
     weight: float | None = None,
-    statistics: str = "",
+    statistics: Statistics | None = None,
     tasks: bool = False,
     base: bool = True,
+    group: str = "weights",
     note: str = "",
     dialect: str | None = None,
     **parameters: Any,
 ) -> Row:
     """Return a row that one recipe of weights makes."""
 
-    def make(town: Town, out: Path) -> Made:
+    def make(suite: Suite, out: Path) -> Made:
         made = recipe(
-            town,
+            suite,
             method,
             weight=weight,
             statistics=statistics,
@@ -71,7 +72,7 @@ def weights(
             parameters=parameters,
         )
         before = (
-            sum(models.cost(town.with_statistics(t, statistics)) for t in settings.SEEN)
+            sum(models.cost(suite.with_statistics(t, statistics)) for t in settings.SEEN)
             if statistics
             else 0.0
         )
@@ -79,42 +80,42 @@ def weights(
         plait.fusion.fuse(made, out, threads=1)
         return Made(out, before + time.process_time() - started)
 
-    return Row(name, title, "weights", make, note)
+    return Row(name, title, group, make, note)
 
 
 def recipe(
-    town: Town,
+    suite: Suite,
     method: str,
     *,
     weight: float | None = None,
-    statistics: str = "",
+    statistics: Statistics | None = None,
     tasks: bool = False,
     base: bool = True,
     dialect: str | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a recipe of weights over the town's fine-tunes."""
+    """Return a recipe of weights over the suite's fine-tunes."""
     own = {"parameters": {"weight": weight}} if weight is not None else {}
     entries = []
     for task in settings.SEEN:
-        folder = town.with_statistics(task, statistics) if statistics else town.tuned(task)
+        folder = suite.with_statistics(task, statistics) if statistics else suite.tuned(task)
         entries.append({"model": str(folder), **own, **({"task": task} if tasks else {})})
     made: dict[str, Any] = {"merge_method": method, "models": entries, "dtype": "float32"}
     if base:
-        made["base_model"] = str(town.base)
+        made["base_model"] = str(suite.base)
     if tasks:
-        made["tasks"] = task_list(town)
+        made["tasks"] = task_list(suite)
     if dialect:
         made["dialect"] = dialect
     return made | ({"parameters": dict(parameters)} if parameters else {})
 
 
-def task_list(town: Town) -> list[dict[str, Any]]:
+def task_list(suite: Suite) -> list[dict[str, Any]]:
     """Return the seen tasks as recipes name them."""
     return [
         {
             "name": task,
-            "dataset": str(town.data(task)),
+            "dataset": str(suite.data(task)),
             "metric": "accuracy",
             "columns": {"group": "group"},
         }
@@ -125,14 +126,14 @@ def task_list(town: Town) -> list[dict[str, Any]]:
 def tuned_factor(row: Row) -> Row:
     """Return the row with a factor on its change from the base, the best on validation items."""
 
-    def make(town: Town, out: Path) -> Made:
+    def make(suite: Suite, out: Path) -> Made:
         import torch
         from safetensors.torch import load_file, save_file
 
-        whole = row.make(town, out)
+        whole = row.make(suite, out)
         started = time.process_time()
         predictor = judging.load(out)
-        base = load_file(town.base / "model.safetensors")
+        base = load_file(suite.base / "model.safetensors")
         fused = load_file(out / "model.safetensors")
 
         def at(factor: float) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def tuned_factor(row: Row) -> Row:
         with torch.no_grad():
             for factor in FACTORS:
                 predictor.load_tensors((n, t.numpy()) for n, t in at(factor).items())
-                marks = judging.seen(predictor, town, "validation")
+                marks = judging.seen(predictor, suite, "validation")
                 found[factor] = judging.mean(judging.accuracies(marks))
         best = max(found, key=lambda factor: (round(found[factor], 6), -abs(np.log(factor))))
         save_file(at(best), out / "model.safetensors", metadata={"format": "pt"})
@@ -154,14 +155,16 @@ def tuned_factor(row: Row) -> Row:
 
 
 def searched(name: str, title: str, method: str, search: Mapping[str, Any], **more: Any) -> Row:
-    """Return a row whose coefficients Plait's search chooses."""
+    """Return a row whose coefficients Plait's search chooses on the validation items."""
 
-    def make(town: Town, out: Path) -> Made:
-        made = recipe(town, method, weight=more.get("weight"), parameters=more.get("parameters"))
-        made |= {"tasks": task_list(town), "search": dict(search), "seed": town.seed}
+    def make(suite: Suite, out: Path) -> Made:
+        made = recipe(suite, method, **more)
+        made |= {"tasks": task_list(suite), "search": dict(search), "seed": suite.seed}
+        made["splits"] = {"train": "train", "validation": "validation", "test": None}
         started = time.process_time()
         result = plait.fusion.fuse(made, out, threads=1)
-        told = {"chosen": result.report.get("search", {}).get("chosen")}
+        found = result.report.get("search", {})
+        told = {k: found.get(k) for k in ("default", "chosen", "gain", "reason")}
         return Made(out, time.process_time() - started, told)
 
     return Row(name, title, "Plait", make)
@@ -170,20 +173,20 @@ def searched(name: str, title: str, method: str, search: Mapping[str, Any], **mo
 def levels(name: str, title: str, method: str, **keys: Any) -> Row:
     """Return a row that a recipe above the weights makes."""
 
-    def make(town: Town, out: Path) -> Made:
+    def make(suite: Suite, out: Path) -> Made:
         made = {
             "method": method,
-            "base_model": str(town.base),
-            "models": [{"name": t, "model": str(town.tuned(t)), **_owned(method, t)}
+            "base_model": str(suite.base),
+            "models": [{"name": t, "model": str(suite.tuned(t)), **_owned(method, t)}
                        for t in settings.SEEN],
-            "tasks": task_list(town),
+            "tasks": task_list(suite),
             "splits": {"train": "train", "validation": "validation", "test": None},
-            "seed": town.seed,
+            "seed": suite.seed,
             **keys,
         }  # fmt: skip
         parameters = made.get("parameters", {})
         if parameters.get("student") in weight_methods.names():
-            student = recipe(town, parameters["student"])
+            student = recipe(suite, parameters["student"])
             made["parameters"] = parameters | {"student": student}
         started = time.process_time()
         result = plait.fusion.fuse(made, out, threads=1)
@@ -200,12 +203,12 @@ def _short(report: Mapping[str, Any]) -> Any:
     return {k: v for k, v in report.items() if k in ("chosen", "why", "table", "auto")}
 
 
-def _pretrained(town: Town, out: Path) -> Made:
-    return Made(town.base, 0.0)
+def _pretrained(suite: Suite, out: Path) -> Made:
+    return Made(suite.base, 0.0)
 
 
-def _multitask(town: Town, out: Path) -> Made:
-    return Made(town.multitask, models.cost(town.multitask))
+def _multitask(suite: Suite, out: Path) -> Made:
+    return Made(suite.multitask, models.cost(suite.multitask))
 
 
 _MERGED = (
@@ -219,11 +222,10 @@ _MERGED = (
     weights("knots_ties", "KnOTS-TIES, 20%", "knots_ties", density=0.2),
 )  # fmt: skip
 
-_LESSONS = {
+_DISTILLED = {
     "teacher_weights": "task",
     "tune_heads": False,
-    "epochs": settings.EPOCHS,
-    "learning_rate": settings.LEARNING_RATE,
+    "stop_by": "nothing",
     "max_length": settings.MAX_LENGTH,
 }
 
@@ -240,8 +242,8 @@ ROWS: tuple[Row, ...] = (
     weights("average", "Simple average", "linear", weight=1.0, base=False),
     *_MERGED,
     _LONGER,
-    weights("regmean", "RegMean", "regmean", statistics="gram", base=False),
-    weights("fisher", "Fisher", "fisher", statistics="fisher", base=False),
+    weights("regmean", "RegMean", "regmean", statistics=Statistics("gram"), base=False),
+    weights("fisher", "Fisher", "fisher", statistics=Statistics("fisher"), base=False),
     weights("ties_mergekit", "TIES (mergekit), 20%", "ties", weight=1.0, density=0.2),
     weights("dare_linear", "DARE, 90% dropped, λ 0.3", "dare_linear", weight=0.3, density=0.1),
     weights("dare_ties", "DARE-TIES, 90% dropped, λ 0.3", "dare_ties", weight=0.3, density=0.1),
@@ -262,10 +264,23 @@ ROWS: tuple[Row, ...] = (
             variant="layer-wise", steps=60, rate=1e-2, batch=8),
     *(tuned_factor(row) for row in _MERGED),
     levels("auto", "Plait's auto", "auto", parameters=_AUTO),
-    levels("auto_labels", "Plait's auto, training labels too", "auto",
-           parameters=_AUTO | {"labels": True, "methods": ["tsv_m"]}),
+    searched("search", "Task arithmetic, a weight for each model searched", "task_arithmetic",
+             {"budget": 24, "per": "model", "parameters": {"weight": [0, 1]}}, weight=0.3),
     levels("distill", "Distilled with labels, from a TSV-M start", "distill",
-           parameters=_LESSONS | {"student": "tsv_m"}),
-    levels("distill_texts", "Distilled without labels, from a TSV-M start", "distill",
-           parameters=_LESSONS | {"student": "tsv_m", "labels": False}),
+           parameters=_DISTILLED | {"student": "tsv_m"}),
+    *(
+        weights(f"regmean_{name}", title, "regmean", statistics=wanted, base=False,
+                group="privacy")
+        for name, title, wanted in (
+            ("epsilon8", "RegMean, ε = 8", Statistics("gram", epsilon=8)),
+            ("epsilon2", "RegMean, ε = 2", Statistics("gram", epsilon=2)),
+            ("640", "RegMean, exact", Statistics("gram", 640)),
+            ("640_epsilon8", "RegMean, ε = 8", Statistics("gram", 640, 8)),
+            ("diagonal", "RegMean, diagonals alone, exact", Statistics("gram", diagonal=True)),
+            ("diagonal_epsilon8", "RegMean, diagonals alone, ε = 8",
+             Statistics("gram", epsilon=8, diagonal=True)),
+            ("640_diagonal_epsilon8", "RegMean, diagonals alone, ε = 8",
+             Statistics("gram", 640, 8, diagonal=True)),
+        )
+    ),
 )  # fmt: skip

@@ -12,11 +12,11 @@ import numpy as np
 
 import measure
 from fusion_quality import settings
-from fusion_quality.models import Town, build
+from fusion_quality.models import Suite, build
 from fusion_quality.rows import ROWS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fusion" / "quality.md"
-BEGIN, END = "<!-- table: fusion-quality -->", "<!-- end -->"
+END = "<!-- end -->"
 BOUNDS = ("pretrained", "single", "multitask")
 RESAMPLES = 4_000
 Found = dict[str, Any]
@@ -24,10 +24,10 @@ Found = dict[str, Any]
 
 def write() -> None:
     """Write the results that are in the cache, and the documents' table of them."""
-    towns = [build(seed) for seed in settings.SEEDS]
+    suites = [build(seed) for seed in settings.SEEDS]
     named = [("single", "Fine-tuned alone (STL)", "bounds", "")]
     named += [(r.name, r.title, r.group, r.note) for r in ROWS]
-    kept = {name: _read(towns, name) for name, *_ in named}
+    kept = {name: _read(suites, name) for name, *_ in named}
     singles = kept["single"]
     rows = []
     for name, title, group, note in named:
@@ -36,7 +36,7 @@ def write() -> None:
                         | _row(kept[name], singles))  # fmt: skip
     order = {name: place for place, name in enumerate(BOUNDS)}
     rows.sort(key=lambda row: (order.get(row["name"], 9), -row["average"]))
-    compared = _compared(rows, kept, towns)
+    compared = _compared(rows, kept, suites)
     measure.write(
         "fusion-quality",
         rows,
@@ -48,15 +48,21 @@ def write() -> None:
     )
     if DOCUMENT.is_file():
         text = DOCUMENT.read_text("utf-8")
-        before, rest = text.split(BEGIN, 1)
-        after = rest.split(END, 1)[1]
-        lines = "\n".join(markdown(rows, compared))
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}", "utf-8")
+        for name, lines in (
+            ("fusion-quality", markdown(rows, compared)),
+            ("privacy", privacy(rows, compared)),
+        ):
+            begin = f"<!-- table: {name} -->"
+            before, rest = text.split(begin, 1)
+            after = rest.split(END, 1)[1]
+            text = "\n".join([before + begin, *lines, END + after])
+        DOCUMENT.write_text(text, "utf-8")
 
 
 def markdown(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
-    """Return the table's lines."""
+    """Return the lines of the table of all methods."""
     tasks = settings.SEEN
+    rows = [row for row in rows if row["group"] != "privacy"]
     best: dict[str, float] = {}
     for task in (*tasks, "average"):
         merged = [row for row in rows if row["group"] != "bounds"]
@@ -80,22 +86,43 @@ def markdown(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
         fewer = "" if len(row["seeds"]) == len(settings.SEEDS) else f" ({len(row['seeds'])} seeds)"
         mark = "*" if row["group"] == "Plait" else ""
         lines.append(f"| {mark}{row['title']}{mark}{fewer} | {' | '.join(cells)} |")
-    lines.append("")
-    for one in compared:
-        low, high = (100 * bound for bound in one["interval"])
-        lines.append(
-            f"- {one['one']} against {one['other']}: {100 * one['difference']:+.1f} points "
-            f"[{low:+.1f}, {high:+.1f}]."
-        )
+    told = [c for c in compared if c["group"] != "privacy"]
+    return [*lines, "", *(f"- {_told(one)}." for one in told)]
+
+
+def privacy(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
+    """Return the lines of the table of what hiding single texts costs."""
+    exact = next(row for row in rows if row["name"] == "regmean")
+    against = {c["name"]: c for c in compared if c["group"] == "privacy"}
+    lines = [
+        "| statistics | texts of a task | seeds | average | against exact ones of 64 texts |",
+        "|---|---:|---|---:|---|",
+    ]
+    for row in [exact, *(row for row in rows if row["group"] == "privacy")]:
+        texts = 640 if "640" in row["name"] else settings.STATISTICS_TEXTS
+        title = "RegMean, exact" if row is exact else row["title"]
+        seeds = ", ".join(map(str, row["seeds"]))
+        by = _points(against[row["name"]]) if row["name"] in against else ""
+        lines.append(f"| {title} | {texts} | {seeds} | {100 * row['average']:.1f} | {by} |")
     return lines
+
+
+def _told(one: Found) -> str:
+    fewer = "" if len(one["seeds"]) == len(settings.SEEDS) else f" ({len(one['seeds'])} seeds)"
+    return f"{one['one']} against {one['other']}{fewer}: {_points(one)}"
+
+
+def _points(one: Found) -> str:
+    low, high = (100 * bound for bound in one["interval"])
+    return f"{100 * one['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _shown(row: Found, task: str) -> float:
     return float(row["average"] if task == "average" else row["seen"][task])
 
 
-def _read(towns: Sequence[Town], name: str) -> list[Found | None]:
-    files = [town.folder / "rows" / f"{name}.json" for town in towns]
+def _read(suites: Sequence[Suite], name: str) -> list[Found | None]:
+    files = [suite.folder / "rows" / f"{name}.json" for suite in suites]
     return [json.loads(f.read_text()) if f.is_file() else None for f in files]
 
 
@@ -120,26 +147,47 @@ def _row(kept: Sequence[Found | None], singles: Sequence[Found | None]) -> Found
 
 
 def _compared(
-    rows: Sequence[Found], kept: dict[str, list[Found | None]], towns: Sequence[Town]
+    rows: Sequence[Found], kept: dict[str, list[Found | None]], suites: Sequence[Suite]
 ) -> list[Found]:
-    """Compare Plait's rows with multitask training and with the best method that was published."""
-    published = [row for row in rows if row["group"] == "weights"]
-    ours = [row for row in rows if row["group"] == "Plait"]
-    others = [row for row in rows if row["name"] == "multitask"] + published[:1]
+    """Compare Plait's rows with multitask training and with the best method that was published.
+
+    That method is compared with multitask training too, and private statistics with exact ones.
+    """
+    by_name = {row["name"]: row for row in rows}
+    published = [row for row in rows if row["group"] == "weights"][:1]
+    bound = [by_name[name] for name in ("multitask",) if name in by_name]
+    pairs = [(row, other) for row in published for other in bound]
+    for row in rows:
+        if row["group"] == "Plait":
+            pairs += [(row, other) for other in bound + published]
+        if row["group"] == "privacy" and "regmean" in by_name:
+            pairs.append((row, by_name["regmean"]))
     found = []
-    for row in ours:
-        for other in others:
-            pairs = [(a, b, t) for a, b, t in zip(kept[row["name"]], kept[other["name"]], towns,
-                                                  strict=True) if a and b]  # fmt: skip
-            if pairs:
-                difference, interval = _difference(pairs)
-                found.append({"one": row["title"], "other": other["title"],
-                              "difference": round(difference, 4),
-                              "interval": [round(bound, 4) for bound in interval]})  # fmt: skip
+    for row, other in pairs:
+        both = [
+            (seed, one, two, suite)
+            for seed, one, two, suite in zip(
+                settings.SEEDS, kept[row["name"]], kept[other["name"]], suites, strict=True
+            )
+            if one and two
+        ]
+        if both:
+            difference, interval = _difference([(one, two, suite) for _, one, two, suite in both])
+            found.append(
+                {
+                    "name": row["name"],
+                    "group": row["group"],
+                    "one": row["title"],
+                    "other": other["title"],
+                    "seeds": [seed for seed, *_ in both],
+                    "difference": round(difference, 4),
+                    "interval": [round(bound, 4) for bound in interval],
+                }
+            )
     return found
 
 
-def _difference(pairs: Sequence[tuple[Found, Found, Town]]) -> tuple[float, tuple[float, float]]:
+def _difference(pairs: Sequence[tuple[Found, Found, Suite]]) -> tuple[float, tuple[float, float]]:
     """Return the difference of averages and its 95% interval: bootstrap over documents.
 
     Documents are drawn anew for each task and seed. Seeds share documents of a corpus, which the
@@ -148,7 +196,7 @@ def _difference(pairs: Sequence[tuple[Found, Found, Town]]) -> tuple[float, tupl
     random = np.random.default_rng(0)
     total = np.zeros(RESAMPLES)
     difference = 0.0
-    for one, other, town in pairs:
+    for one, other, suite in pairs:
         for task in settings.SEEN:
             marks = np.array(
                 [
@@ -158,7 +206,7 @@ def _difference(pairs: Sequence[tuple[Found, Found, Town]]) -> tuple[float, tupl
             )
             names: dict[str, int] = {}
             group = np.array([names.setdefault(i.group, len(names))
-                              for i in town.seen[task]["test"]])  # fmt: skip
+                              for i in suite.seen[task]["test"]])  # fmt: skip
             sums = np.bincount(group, marks, len(names))
             counts = np.bincount(group, minlength=len(names))
             drawn = random.integers(0, len(names), (RESAMPLES, len(names)))

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The merge queue against exhaustive search: thirty contributions of a 22 M model, some bad.
+
+Fine-tunes of one encoder (all-MiniLM, the cached ones of ``benchmarks/fusion_quality``) for several
+tasks are contributions to it; beside them are a label-flipped one, noise, a duplicate, a free
+rider and ones that undo others. A set is fused by task arithmetic and scored by the mean accuracy
+over tasks on validation items; the queue's choice and the exhaustive optimum are then compared once
+on test items, pair by pair. A small pool is enumerated wholly; over thirty, only counted.
+
+    python benchmarks/merge_queue.py --pool 8 --out benchmarks/results/merge-queue.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from plait.collaboration.merging.selection import Coalition, select
+from plait.fusion.weights.checkpoints import open_checkpoint
+
+TASKS = ("shop", "cinema", "press", "topics")
+BAD = ("flipped", "noise", "noise-2", "undoing", "undoing-2", "free rider", "duplicate")
+
+
+class Pool:
+    """Contributions as differences from the base, and what any set of them scores."""
+
+    def __init__(self, names: Sequence[str], deltas: Mapping[str, dict[str, Any]], suite: Any,
+                 items: dict[str, dict[str, list[Any]]]) -> None:  # fmt: skip
+        import torch
+
+        from fusion_quality import judging
+
+        torch.set_num_threads(1)
+        self.names = list(names)
+        self.deltas = deltas
+        self.items = items
+        self.predictor = judging.load(suite.base)
+        self.start = _weights(suite.base)
+        self.evaluations = 0
+        self.seconds = 0.0
+
+    def __call__(self, sets: Sequence[Coalition]) -> list[dict[str, float]]:
+        """Score sets on validation items."""
+        return [self.score(one, "validation") for one in sets]
+
+    def load(self, chosen: Coalition) -> None:
+        """Put base + weight * sum of differences into the model; the same weights count once."""
+        seen: dict[int, str] = {}
+        for place in sorted(chosen):
+            found = self.deltas[self.names[place]]
+            seen.setdefault(id(found), self.names[place])
+        weight = 1.0 if len(seen) < 2 else 1.2 / len(seen) ** 0.75
+        fused = dict(self.start)
+        for name in {key for one in seen.values() for key in self.deltas[one]}:
+            total = sum(self.deltas[one][name] for one in seen.values() if name in self.deltas[one])
+            fused[name] = self.start[name] + np.float32(weight) * total
+        self.predictor.load_tensors(fused.items())
+
+    def marks(self, chosen: Coalition, split: str) -> dict[str, str]:
+        """Say of each task's items which are answered rightly."""
+        from fusion_quality import judging
+
+        self.load(chosen)
+        return {task: judging.answers(self.predictor, task, self.items[task][split])
+                for task in TASKS}  # fmt: skip
+
+    def score(self, chosen: Coalition, split: str) -> dict[str, float]:
+        """Return the accuracy by task, and count what it cost."""
+        started = time.process_time()
+        found = self.marks(chosen, split)
+        self.evaluations += 1
+        self.seconds += time.process_time() - started
+        return {task: marks.count("1") / len(marks) for task, marks in found.items()}
+
+    def spent(self, work: Callable[[], Any]) -> tuple[Any, int, float]:
+        """Do some work and return its result, and what it cost."""
+        before = self.evaluations, self.seconds
+        found = work()
+        return found, self.evaluations - before[0], self.seconds - before[1]
+
+
+def main() -> None:
+    """Measure and write the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pool", type=int, default=8, help="contributions that are enumerated")
+    parser.add_argument("--many", type=int, default=30)
+    parser.add_argument("--items", type=int, default=40, help="items of a task and split")
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="how strong noise and the undoing ones are"
+    )
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    suites, items = _suites(options.items)
+    deltas = _deltas(suites, options.many, options.strength)
+    good = [name for name in deltas if name.partition(":")[0] not in BAD]
+    bad = [name for name in deltas if name not in good]
+    print(f"{len(good)} good, {len(bad)} bad: {', '.join(bad)}", flush=True)
+    result: dict[str, Any] = {"items": {t: {s: len(v) for s, v in p.items()}
+                                        for t, p in items.items()}}  # fmt: skip
+
+    many = Pool([*good, *bad][: options.many], deltas, suites[0], items)
+    chosen, evaluations, seconds = many.spent(lambda: select(range(len(many.names)), many))
+    result["thirty"] = {
+        "contributions": len(many.names),
+        "bad": [n for n in many.names if n in bad],
+        "left_out": [many.names[p] for p in sorted(set(range(len(many.names))) - chosen.chosen)],
+        "costs": {many.names[p]: dict(c) for p, c in chosen.costs.items()},
+        "evaluations": evaluations,
+        "cpu_seconds": round(seconds, 1),
+        "subsets": 2 ** len(many.names),
+        "test": _test(many, {"chosen": chosen.chosen,
+                             "all": frozenset(range(len(many.names))), "base": frozenset()}),
+    }  # fmt: skip
+    _write(options.out, result)
+
+    small = [*good[: options.pool - 4], *[n for n in bad if not n.endswith("2")][:4]]
+    pool = Pool(small, deltas, suites[0], items)
+    chosen, evaluations, seconds = pool.spent(lambda: select(range(len(small)), pool))
+    every = [
+        frozenset(c) for k in range(len(small) + 1) for c in combinations(range(len(small)), k)
+    ]
+    table, exhaustive, cost = pool.spent(lambda: dict(zip(every, pool(every), strict=True)))
+    best = max(every, key=lambda one: (sum(table[one].values()), len(one)))
+
+    def value(one: Coalition) -> float:
+        return sum(table[one].values()) / len(TASKS)
+
+    result["enumerated"] = {
+        "contributions": small,
+        "queue": {"set": [small[p] for p in sorted(chosen.chosen)], "evaluations": evaluations,
+                  "cpu_seconds": round(seconds, 1), "validation": value(chosen.chosen)},
+        "exhaustive": {"set": [small[p] for p in sorted(best)], "evaluations": exhaustive,
+                       "cpu_seconds": round(cost, 1), "validation": value(best)},
+        "rank": 1 + sum(value(one) > value(chosen.chosen) for one in every),
+        "share": evaluations / exhaustive,
+        "test": _test(pool, {"chosen": chosen.chosen, "best": best,
+                             "all": frozenset(range(len(small))), "base": frozenset()}),
+    }  # fmt: skip
+    _write(options.out, result)
+
+
+def _suites(count: int) -> tuple[list[Any], dict[str, dict[str, list[Any]]]]:
+    """Return the three cached suites, and items that no fine-tune of any was trained on."""
+    from fusion_quality import models, settings
+
+    suites = [models.build(seed) for seed in settings.SEEDS]
+    items: dict[str, dict[str, list[Any]]] = {}
+    for task in TASKS:
+        trained = {i.text for suite in suites for i in suite.seen[task]["train"]}
+        items[task] = {
+            split: [i for i in suites[0].seen[task][split] if i.text not in trained][: count * k]
+            for split, k in (("validation", 1), ("test", 2))
+        }
+    return suites, items
+
+
+def _deltas(suites: Sequence[Any], many: int, strength: float) -> dict[str, dict[str, Any]]:
+    """Return each contribution's difference from the base, by name."""
+    base = _weights(suites[0].base)
+    found: dict[str, dict[str, Any]] = {}
+    for suite in suites:
+        for task in (*TASKS, "social", "intents", "nouns", "tenses"):
+            if len(found) >= many - len(BAD):
+                break
+            found[f"{task}:{suite.seed}"] = _minus(_weights(suite.tuned(task)), base)
+    good = list(found)
+    random = np.random.default_rng(0)
+    for name in ("noise", "noise-2"):
+        found[name] = {
+            k: (3 * strength * v.std() * random.standard_normal(v.shape)).astype(np.float32)
+            for k, v in found[good[0]].items()
+        }
+    found["flipped:shop"] = _flipped(suites[0], base)
+    for name, of in (("undoing", good[1]), ("undoing-2", good[2])):
+        found[name] = {k: np.float32(-strength) * v for k, v in found[of].items()}
+    found["free rider"] = {k: np.zeros_like(v) for k, v in found[good[0]].items()}
+    found["duplicate"] = found[good[0]]
+    return found
+
+
+def _flipped(suite: Any, base: dict[str, Any]) -> dict[str, Any]:
+    """Fine-tune on a task's training texts with every label swapped for another."""
+    import shutil
+
+    from fusion_quality import settings
+    from plait.heads import join_head, split_head
+    from plait.training import fine_tune
+
+    out = settings.cache() / "merge-queue-flipped"
+    if not (out / "model.safetensors").is_file():
+        items = suite.seen["shop"]["train"][:320]
+        labels = sorted({i.label for i in items})
+        swapped = [labels[(labels.index(i.label) + 1) % len(labels)] for i in items]
+        work = out.with_name("merge-queue-work")
+        shutil.rmtree(work, ignore_errors=True)
+        start = join_head(suite.base, "shop", work / "start")
+        fine_tune(start, [i.text for i in items], swapped, work / "whole", epochs=1,
+                  learning_rate=settings.LEARNING_RATE, batch_size=settings.BATCH,
+                  max_length=settings.MAX_LENGTH, freeze_head=True, seed=0, threads=1)  # fmt: skip
+        split_head(work / "whole", out, "shop")
+        shutil.rmtree(work)
+    return _minus(_weights(out), base)
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    assert open_checkpoint(folder)
+    return load_file(folder / "model.safetensors")
+
+
+def _minus(one: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """Return what changed, under the names that the encoder itself has."""
+    changed = {}
+    for name, value in one.items():
+        if name in base and value.dtype == np.float32 and not np.array_equal(value, base[name]):
+            changed[name] = value - base[name]
+    return changed
+
+
+def _test(pool: Pool, sets: Mapping[str, Coalition]) -> dict[str, Any]:
+    """Compare sets on test items, once: means, and the paired difference from the chosen one."""
+    found = {name: pool.marks(chosen, "test") for name, chosen in sets.items()}
+    random = np.random.default_rng(0)
+    table: dict[str, Any] = {}
+    for name, marks in found.items():
+        score = float(np.mean([m.count("1") / len(m) for m in marks.values()]))
+        draws = []
+        for _ in range(2000):
+            by_task = []
+            for task in TASKS:
+                mine = np.array([c == "1" for c in found["chosen"][task]], float)
+                other = np.array([c == "1" for c in marks[task]], float)
+                draw = random.integers(0, len(mine), len(mine))
+                by_task.append((mine - other)[draw].mean())
+            draws.append(np.mean(by_task))
+        low, high = np.quantile(draws, [0.025, 0.975])
+        table[name] = {"score": score, "chosen_minus": [float(low), float(high)]}
+    return table
+
+
+def _write(out: Path | None, result: dict[str, Any]) -> None:
+    text = json.dumps(result, indent=1, sort_keys=True)
+    print(text, flush=True)
+    if out is not None:
+        out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
