@@ -18,6 +18,7 @@ os.environ.update(
     HF_DATASETS_DISABLE_PROGRESS_BARS="1",
     DO_NOT_TRACK="1",
     TOKENIZERS_PARALLELISM="false",
+    PLAIT_CHECKSUM_CACHE="off",
 )
 
 

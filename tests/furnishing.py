@@ -234,6 +234,7 @@ def own_addresses(gallery: Gallery) -> list[str]:
         f"{files}/settings",
         f"{files}/settings/access",
         "/commons/sentiment/settings",
+        "/commons/sentiment/settings/branches",
         "/commons/sentiment/discussions/new",
         "/commons?tab=members",
         "/settings/profile",

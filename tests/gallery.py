@@ -170,6 +170,8 @@ class Gallery:
             f"{base}/commit/{self.hub.git.head(self.model)}",
             f"{base}/discussions?status=all",
             f"{base}/lineage",
+            f"{base}/contributions",
+            f"{base}/queue",
             "/datasets/shop/reviews",
             *(f"{base}/discussions/{number}" for number in self.numbers.values()),
             *(f"/jobs/{number}" for number in self.jobs.values()),

@@ -41,7 +41,7 @@ PLAIN = {
     "namespace": HOUSE, "ns": HOUSE, "organization": HOUSE, "org": HOUSE, "team": "core",
     "username": "owner", "user_name": "owner", "user": "owner",
     "item": "0" * 24, "delivery_id": "0" * 24, "delivery": "0" * 24,
-    "permit": "e30.e30", "realm": "0", "prefix": "default", "digest": ZERO,
+    "file": "test.jsonl", "permit": "e30.e30", "realm": "0", "prefix": "default", "digest": ZERO,
 }  # fmt: skip
 """Parameters of paths that name nothing private by themselves."""
 
@@ -51,6 +51,7 @@ JSON_BODIES: dict[str, Any] = {
     "discussions": {"title": "x", "description": "x", "pullRequest": True},
     "duplicate": {"repository": "writer/copy"},
     "edit": {"content": "x"},
+    "licence": {"allow": True, "reason": "x"},
     "merge": {},
     "objects/batch": {"operation": "download", "objects": [{"oid": ZERO, "size": 1}]},
     "lfs-files/batch": {"deletions": {"sha": [ZERO], "rewriteHistory": True}},
