@@ -131,6 +131,31 @@ def test_entities_are_seqevals(sentences: list[list[tuple[str, str]]]) -> None:
             assert result.scores["macro_entity_f1"] == pytest.approx(macro)
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [((12, 5), (3, 11), (0, 3)), ((9, 12), (7, 10), (5, 0)), ((6, 6), (10, 10), (3, 0))],
+)
+def test_averages_round_as_seqevals_do(counts: tuple[tuple[int, ...], ...]) -> None:
+    """Sixteenths and the like are halves in the third digit: the last bit decides what is shown."""
+    seqeval = pytest.importorskip("seqeval.metrics")
+    names = ["LOC", "PER"]
+    sentences: list[list[tuple[str, str]]] = []
+    for name, true, given_, hits in zip(names, *counts, strict=True):
+        sentences += [[(f"B-{name}", f"B-{name}")]] * hits
+        sentences += [[(f"B-{name}", "O")]] * (true - hits)
+        sentences += [[("O", f"B-{name}")]] * (given_ - hits)
+    tags = ["O", "B-LOC", "B-PER"]
+    items = tuple(
+        Tagged(str(k), str(k), (tags.index(row[0][0]),), (tags.index(row[0][1]),))
+        for k, row in enumerate(sentences)
+    )
+    result = score_items("f1", items, {"tags": tags}, "token-classification")
+    true_, found = ([[pair[k] for pair in row] for row in sentences] for k in range(2))
+    for digits in (2, 3, 4):
+        theirs = seqeval.classification_report(true_, found, digits=digits, zero_division=0)
+        assert entity_report(result, digits=digits) == theirs
+
+
 @settings(deadline=None, max_examples=60)
 @given(NUMBERS)
 def test_regression_is_scikit_learns_and_scipys(rows: list[tuple[int, int, int]]) -> None:
