@@ -95,7 +95,8 @@ def entry(at: At, number: int) -> Response:
     hub, actor = at.visit.hub, at.visit.actor
     board, row = leaderboards.entry_of(hub, actor, at.record, min(max(number, 0), 2**31 - 1))
     wrong: list[dict[str, Any]] = []
-    if at.sees_files and not board.hidden:
+    shown = at.sees_files and not board.hidden and not row.entry.hidden
+    if shown:
         rows = leaderboards.items_of(hub, actor, at.record, row)
         wrong = [one for one in rows if one.get("right") is False][:MOST_ITEMS]
     return at.visit.render(
@@ -105,7 +106,7 @@ def entry(at: At, number: int) -> Response:
         row=row,
         command=leaderboards.command_of(at.record, row),
         items=f"/api/plait/datasets/{at.record.full_name}/leaderboard/{row.entry.id}/items"
-        if at.sees_files and not board.hidden
+        if shown
         else "",
         wrong=wrong,
         may_remove=leaderboards.may_remove(actor, at.record, row),
@@ -128,7 +129,7 @@ def compare(at: At, task: str = "") -> Response:
     board = leaderboards.board(hub, actor, at.record, task[:64])
     rows = [row for row in board.rows if row.entry.id in wanted][:MOST_COMPARED]
     items: list[dict[str, Any]] = []
-    shown = at.sees_files and not board.hidden
+    shown = at.sees_files and not board.hidden and not any(row.entry.hidden for row in rows)
     if shown and len(rows) > 1:
         items = leaderboards.differing(hub, actor, at.record, rows)
     t = at.visit.t

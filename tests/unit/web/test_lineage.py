@@ -3,47 +3,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import pytest
 
+from community import add_many, sha
 from gallery import Gallery
-from plait.hub import AddBytes, AddPointer
-from plait.lineage import Contribution, DataUse, Lineage, Origin, dump_lineage
 
 from .conftest import Browser
 
-W = "model.safetensors"
 PLACE = "/commons/many/lineage"
-
-
-def sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def many(gallery: Gallery) -> Gallery:
     """Add a model with 490 contributions of seven organisations."""
-    hub, actor = gallery.hub, gallery.actors["commons"]
-    repo = hub.repositories.create(actor, "model", "commons/many")
-    digest, size = hub.blobs.write(iter([b"many"]))
-    with hub.session(write=True) as session:
-        hub.grant_blob(session, repo, digest, size)
-    contributions = tuple(
-        Contribution(
-            number, "ann", f"org{number % 7}", f"Part <{number}>", f"{number:040x}",
-            {W: sha(f"c{number}")}, 0.5, "mit", None, ("org/texts",), {"x": 1.0},
-        )
-        for number in range(1, 491)
-    )  # fmt: skip
-    base = Origin("commons/away", "a" * 40, {W: sha("away")})
-    exam = DataUse("shop", "test", "gate", sha("items"), hidden=True)
-    document = dump_lineage(
-        Lineage(base, contributions, {}, {W: digest}, data=(exam,), budget={"seconds": 3.0})
-    )
-    files = [AddPointer(W, digest, size), AddBytes("lineage.json", document)]
-    hub.commits.apply(actor, repo, "main", files, "weights")
+    add_many(gallery.hub, gallery.actors["commons"])
     return gallery
 
 
