@@ -98,10 +98,30 @@ class Clipped:
             else:
                 self.sums[name].add_(values, alpha=factor)
 
+    def add_products(self, parts: dict[str, Any]) -> None:
+        """Add the parts XᵀX of several texts, each of which is made shorter if it is too long.
+
+        Args:
+            parts: X by name, [texts, rows, width]. A part is never made by itself: it is as long as
+                XXᵀ, which is small, and the sum of parts is one product.
+        """
+        square: Any = 0.0
+        for name, values in parts.items():
+            inner = (values @ values.mT).double()
+            square = square + inner.square().sum((1, 2)) / self._scales[name] ** 2
+        lengths = square.sqrt() * (1 + 1e-5)  # float32 may have summed a little too little
+        factors = (self._length / lengths.clamp(min=1e-30)).clamp(max=1.0)
+        self.clipped += int((factors < 1).sum())
+        for name, values in parts.items():
+            cut = values * factors[:, None, None].to(values.dtype)
+            found = (cut.flatten(0, 1).T @ values.flatten(0, 1)).double()
+            self.sums[name] = self.sums[name].add_(found) if name in self.sums else found
+
     def noised(self, deviation: float, random: np.random.Generator) -> dict[str, Any]:
         """Return the sums with noise; `deviation` is of noise for contributions of length 1.
 
-        Inner products (names that begin with `gram.`) get symmetric noise: one triangle says all.
+        Matrices of inner products (names that begin with `gram.`) get symmetric noise: one triangle
+        says all.
         """
         import torch
 
@@ -109,7 +129,7 @@ class Clipped:
         for name, values in self.sums.items():
             size = deviation * self._length * self._scales[name]
             drawn = torch.from_numpy(random.standard_normal(tuple(values.shape)))
-            if name.startswith("gram."):
+            if name.startswith("gram.") and values.dim() == 2:
                 upper = torch.triu(drawn, 1)
                 # an entry off the diagonal counts twice in a matrix's length
                 drawn = torch.diag(torch.diag(drawn)) + (upper + upper.T) / math.sqrt(2)

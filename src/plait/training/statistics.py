@@ -27,7 +27,7 @@ BATCH = 16
 MAX_TOKENS = 256
 MAX_TEXTS = 100_000
 MOST_NUMBERS = 64_000_000
-"""Numbers of single texts' inner products that are in memory at a time."""
+"""Numbers of texts' inputs to layers that are in memory at a time."""
 MADE_UP = 32
 """Texts of random words by which contributions are measured: they tell nothing of real ones."""
 
@@ -162,15 +162,23 @@ class _Reader:
                 handle.remove()
 
     def product(self, values: Any) -> Any:
-        """Return XᵀX, or its diagonal alone; of several X if there are three dimensions."""
+        """Return XᵀX, or its diagonal's numbers; of several X if there are three dimensions."""
+        return values.square().sum(-2) if self.diagonal else values.mT @ values
+
+    def matrices(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return inner products as matrices, those of layers that read what another reads too."""
         import torch
 
         if self.diagonal:
-            return torch.diag_embed(values.square().sum(-2))
-        return values.mT @ values
+            found = {name: torch.diag(values) for name, values in found.items()}
+        more = {f"gram.{n}.weight": found[f"gram.{o}.weight"] for n, o in self.same.items()}
+        return found | {name: values.clone() for name, values in more.items()}
 
-    def grams(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
-        """Yield each text's mean of XᵀX over its tokens, for each layer that reads its own."""
+    def inputs(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
+        """Yield batches: X [texts, tokens, width] of each layer that reads its own.
+
+        X is divided by the root of each text's tokens, so that XᵀX is a mean over these.
+        """
         found: dict[str, Any] = {}
 
         def see(name: str, values: Any, mask: Any) -> None:
@@ -180,17 +188,16 @@ class _Reader:
             else:
                 inner = values.reshape(len(mask), -1, values.shape[-1])
                 counts = mask.new_full((len(mask),), inner.shape[1])
-            found[f"gram.{name}.weight"] = self.product(inner) / counts[:, None, None]
+            found[f"gram.{name}.weight"] = inner / counts[:, None, None].sqrt()
 
-        size = sum(module.in_features**2 for module in self.linear.values())
-        step = max(1, min(BATCH, MOST_NUMBERS // max(size, 1)))
+        width = sum(module.in_features for module in self.linear.values())
+        longest = max(map(len, rows), default=1)
+        step = max(1, min(BATCH, MOST_NUMBERS // max(width * longest, 1)))
         with self.hooked(see) as read:
             for start in range(0, len(rows), step):
-                batch = pad(self.tokenizer, list(rows[start : start + step]))
                 found.clear()
-                read(batch)
-                for place in range(len(batch["input_ids"])):
-                    yield {name: values[place] for name, values in found.items()}
+                read(pad(self.tokenizer, list(rows[start : start + step])))
+                yield dict(found)
 
     def fishers(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
         """Yield each text's squared gradients of log p(class), averaged as the model predicts."""
@@ -208,11 +215,6 @@ class _Reader:
                     if slope is not None:
                         total.addcmul_(slope, slope, value=float(log.detach().exp()))
             yield found
-
-    def shared_out(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Return the statistics with those of layers that read what another reads."""
-        more = {f"gram.{n}.weight": found[f"gram.{o}.weight"] for n, o in self.same.items()}
-        return found | {name: values.clone() for name, values in more.items()}
 
     def made_up(self) -> list[list[int]]:
         """Return token ids of texts of random words, the same for every data set."""
@@ -245,7 +247,7 @@ def _grams(reader: _Reader, rows: list[list[int]], tell: Callable[[int], None]) 
             batch = pad(reader.tokenizer, rows[start : start + BATCH])
             read(batch)
             tell(len(batch["input_ids"]))
-    return reader.shared_out({f"gram.{n}.weight": s / max(counts[n], 1) for n, s in sums.items()})
+    return reader.matrices({f"gram.{n}.weight": s / max(counts[n], 1) for n, s in sums.items()})
 
 
 def _mean(
@@ -268,27 +270,47 @@ def _hidden(
     tell: Callable[[int], None],
 ) -> dict[str, Any]:
     """Average each text's part, cut at a public length, with noise."""
-    each = reader.grams if kind == "gram" else reader.fishers
-    lengths: dict[str, list[float]] = {}
-    for part in each(reader.made_up()):
-        for name, values in part.items():
-            lengths.setdefault(name, []).append(float(values.double().norm()))
-    if kind == "gram":
-        # layers count alike, whatever the size of their inputs
-        scales = {n: max(float(np.median(v)), 1e-12) for n, v in lengths.items()}
+    summed = Clipped(_public_scales(reader, kind))
+    if kind == "fisher":
+        for part in reader.fishers(rows):
+            summed.add(part)
+            tell(1)
     else:
-        whole = np.median(np.linalg.norm(list(lengths.values()), axis=0))
-        scales = dict.fromkeys(lengths, max(float(whole), 1e-30) / len(lengths) ** 0.5)
-    summed = Clipped(scales)
-    for part in each(rows):
-        summed.add(part)
-        tell(1)
+        for batch in reader.inputs(rows):
+            if reader.diagonal:
+                each = {n: reader.product(values) for n, values in batch.items()}
+                for place in range(len(next(iter(each.values())))):
+                    summed.add({n: values[place] for n, values in each.items()})
+            else:
+                summed.add_products(batch)
+            tell(len(next(iter(batch.values()))))
     noised = {n: v / len(rows) for n, v in summed.noised(deviation, random).items()}
     if kind == "fisher":
         return {n: v.clamp(min=0) for n, v in noised.items()}
     if reader.diagonal:
-        return reader.shared_out({n: v.diag().clamp(min=0).diag() for n, v in noised.items()})
-    return reader.shared_out({n: nearest_positive(v) for n, v in noised.items()})
+        return reader.matrices({n: v.clamp(min=0) for n, v in noised.items()})
+    return reader.matrices({n: nearest_positive(v) for n, v in noised.items()})
+
+
+def _public_scales(reader: _Reader, kind: str) -> dict[str, float]:
+    """Return what each part is divided by: how long it is of texts of random words."""
+    rows = reader.made_up()
+    lengths: dict[str, list[float]] = {}
+    if kind == "fisher":
+        for part in reader.fishers(rows):
+            for name, values in part.items():
+                lengths.setdefault(name, []).append(float(values.double().norm()))
+        whole = np.median(np.linalg.norm(list(lengths.values()), axis=0))
+        return dict.fromkeys(lengths, max(float(whole), 1e-30) / len(lengths) ** 0.5)
+    for batch in reader.inputs(rows):
+        for name, values in batch.items():
+            if reader.diagonal:
+                found = reader.product(values).double().norm(dim=1)
+            else:  # XᵀX is as long as XXᵀ
+                found = (values @ values.mT).double().flatten(1).norm(dim=1)
+            lengths.setdefault(name, []).extend(float(v) for v in found)
+    # layers count alike, whatever the size of their inputs
+    return {n: max(float(np.median(v)), 1e-12) for n, v in lengths.items()}
 
 
 def _write(found: dict[str, Any], out: Path, told: dict[str, str]) -> None:

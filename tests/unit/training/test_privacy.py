@@ -87,6 +87,22 @@ def test_no_text_moves_the_sum_farther_than_allowed(seed: int, size: float) -> N
         assert all(torch.equal(summed.sums[n], parts[n]) for n in parts)
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), size=st.floats(0.1, 3))
+def test_products_of_many_texts_are_added_as_one_by_one(seed: int, size: float) -> None:
+    torch.manual_seed(seed)
+    scales = {"gram.a": 5.0, "gram.b": 30.0}
+    inputs = {n: size * torch.randn(6, 3, w) for n, w in (("gram.a", 4), ("gram.b", 7))}
+    together, single = Clipped(scales), Clipped(scales)
+    together.add_products({n: x[:4] for n, x in inputs.items()})
+    together.add_products({n: x[4:] for n, x in inputs.items()})
+    for place in range(6):
+        single.add({n: (x[place].T @ x[place]).double() for n, x in inputs.items()})
+    assert together.clipped == single.clipped
+    for name, found in together.sums.items():
+        torch.testing.assert_close(found, single.sums[name], rtol=1e-5, atol=1e-5 * size**2)
+
+
 def test_the_noise_is_as_large_as_stated() -> None:
     summed = Clipped({"gram.a": 2.0, "fisher.b": 2.0})
     summed.add({"gram.a": torch.zeros(60, 60), "fisher.b": torch.zeros(3600)})
@@ -191,9 +207,10 @@ def test_texts_read_together_are_read_as_if_alone(model: Path) -> None:
     loaded, tokenizer = load_classifier(model)
     rows = tokenizer(["good", "bad film day soup", "good day"])["input_ids"]
     reader = statistics._Reader(loaded.eval(), tokenizer, "", False)
-    together = list(reader.grams(rows))
-    for row, part in zip(rows, together, strict=True):
-        (alone,) = reader.grams([row])
-        assert part.keys() == alone.keys()
+    (together,) = reader.inputs(rows)
+    for place, row in enumerate(rows):
+        (alone,) = reader.inputs([row])
+        assert together.keys() == alone.keys()
         for name, values in alone.items():
-            torch.testing.assert_close(part[name], values, rtol=1e-4, atol=1e-5)
+            found, wanted = reader.product(together[name])[place], reader.product(values)[0]
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
