@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quality of fusion: eight real tasks over one encoder, every method, three seeds.
 
-Usage: ``python benchmarks/fusion_quality [--seeds 0,1,2] [--rows NAME,…] [--again NAME,…]``. What
-is measured is kept in Plait's cache, row by row: a run that was ended goes on where it was. Writes
-`benchmarks/results/fusion-quality.json` and the table in `docs/fusion/quality.md`.
+Usage: ``python benchmarks/fusion_quality [--seeds 0,1,2] [--rows NAME,…] [--again NAME,…]
+[--minutes N] [--table]``. It needs the package hassil. What is measured is kept in Plait's cache,
+row by row: a run that was ended goes on where it was, and with `--minutes` none begins a row after
+so long. Writes `benchmarks/results/fusion-quality.json`, which keeps each seed's scores and answers
+(what the cache lacks is taken from there), and the table in `docs/fusion/quality.md`.
 """
 
 from __future__ import annotations
@@ -79,8 +81,10 @@ def main() -> None:
     parser.add_argument("--seeds", default=",".join(map(str, settings.SEEDS)))
     parser.add_argument("--rows", default="", help="only these")
     parser.add_argument("--again", default="", help="measure these anew")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none later")
     parser.add_argument("--table", action="store_true", help="only write the table")
     given = parser.parse_args()
+    end = time.monotonic() + 60 * given.minutes
     names = [name for name in given.rows.split(",") if name]
     unknown = [n for n in names if n not in {row.name for row in ROWS}]
     if unknown:
@@ -91,6 +95,8 @@ def main() -> None:
         found = single(suite)
         print(f"seed {seed} single: {judging.mean(found['seen']):.4f}", flush=True)
         for row in chosen:
+            if time.monotonic() > end:
+                break
             try:
                 found = measure(suite, row, again=row.name in given.again.split(","))
             except Exception as error:  # a method that fails leaves the others their rows

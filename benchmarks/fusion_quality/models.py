@@ -8,6 +8,7 @@ named by a hash of all that it depends on.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import shutil
@@ -108,7 +109,9 @@ class Suite:
                 texts,
                 out / STATISTICS,
                 kinds=(wanted.kind,),
-                privacy=None if wanted.epsilon is None else Privacy(wanted.epsilon),
+                privacy=None
+                if wanted.epsilon is None
+                else Privacy(wanted.epsilon, random=np.random.default_rng(self.seed)),
                 diagonal=wanted.diagonal,
                 threads=1,
             )
@@ -120,6 +123,13 @@ class Suite:
     def multitask(self) -> Path:
         """Return one encoder that was trained on all seen tasks together."""
         return _made(self.folder / "multitask", self._multitask)
+
+    @property
+    def multitask_longer(self) -> Path:
+        """Return one that was trained as long as fine-tuning and distillation together."""
+        return _made(
+            self.folder / "multitask-longer", lambda out: self._multitask(out, settings.LONGER)
+        )
 
     def _base(self, out: Path) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -146,7 +156,7 @@ class Suite:
                 (split / "heads" / task).rename(out / "heads" / task)
                 shutil.rmtree(split)
 
-    def _multitask(self, out: Path) -> None:
+    def _multitask(self, out: Path, epochs: int = settings.EPOCHS) -> None:
         import torch
 
         started = time.process_time()
@@ -165,7 +175,7 @@ class Suite:
             rows = _rows(tokenizer, [i.text for i in items])
             index = {label: i for i, label in models[task].config.id2label.items()}
             truth = torch.tensor([int(index[i.label]) for i in items])
-            for _ in range(settings.EPOCHS):
+            for _ in range(epochs):
                 for chosen in _batches([len(r) for r in rows], random):
                     batches.append((task, pad(tokenizer, [rows[i] for i in chosen]), truth[chosen]))
         optimiser = torch.optim.AdamW(
@@ -192,7 +202,7 @@ class Suite:
 def build(seed: int) -> Suite:
     """Read the texts, deal them to splits with a seed, and write the data sets."""
     seen, left_out = (
-        {task: splits.deal(task, CORPORA[task](), sizes, seed) for task in tasks}
+        {task: splits.deal(task, _texts(task), sizes, seed) for task in tasks}
         for tasks, sizes in (
             (settings.SEEN, settings.SIZES),
             (settings.LEFT_OUT, settings.LEFT_OUT_SIZES),
@@ -209,6 +219,11 @@ def build(seed: int) -> Suite:
     for task, dealt in seen.items():
         splits.write(suite.data(task), dealt)
     return suite
+
+
+@functools.cache
+def _texts(task: str) -> list[Text]:
+    return CORPORA[task]()
 
 
 def cost(folder: Path) -> float:

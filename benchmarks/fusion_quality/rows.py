@@ -8,7 +8,7 @@ validation items of all seen tasks, over the same values for every method.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ import numpy as np
 import plait.fusion
 from fusion_quality import judging, models, settings
 from fusion_quality.models import Statistics, Suite
+from plait.fusion.search import search
 from plait.fusion.weights import methods as weight_methods
+from plait.recipes.fusion import dump_recipe, parse_recipe
 
-FACTORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0)
+FACTORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Values of λ, of the changes' sum or of what a method makes of it at its default."""
 
 
@@ -42,6 +44,8 @@ class Row:
     group: str
     make: Callable[[Suite, Path], Made]
     note: str = ""
+    against: tuple[str, ...] = ()
+    """Rows that it is compared with, besides those that all rows of its group are."""
 
 
 def weights(
@@ -154,23 +158,54 @@ def tuned_factor(row: Row) -> Row:
     return Row(f"{row.name}-tuned", f"{row.title}, λ tuned", row.group, make, row.note)
 
 
-def searched(name: str, title: str, method: str, search: Mapping[str, Any], **more: Any) -> Row:
-    """Return a row whose coefficients Plait's search chooses on the validation items."""
+def searched(
+    name: str,
+    title: str,
+    method: str,
+    stages: Sequence[Mapping[str, Any]],
+    *,
+    against: tuple[str, ...],
+    **more: Any,
+) -> Row:
+    """Return a row whose coefficients Plait's search chooses on the validation items.
+
+    Each stage starts with what the one before chose.
+    """
 
     def make(suite: Suite, out: Path) -> Made:
         made = recipe(suite, method, **more)
-        made |= {"tasks": task_list(suite), "search": dict(search), "seed": suite.seed}
-        made["splits"] = {"train": "train", "validation": "validation", "test": None}
         started = time.process_time()
-        result = plait.fusion.fuse(made, out, threads=1)
-        found = result.report.get("search", {})
-        told = {k: found.get(k) for k in ("default", "chosen", "gain", "reason")}
-        return Made(out, time.process_time() - started, told)
+        told = []
+        for stage in stages:
+            splits = {"train": "train", "validation": "validation", "test": None}
+            made |= {"tasks": task_list(suite), "splits": splits, "seed": suite.seed}
+            result = search(parse_recipe(made | {"search": dict(stage)}), threads=1)
+            found = result.report
+            told.append(
+                {k: found[k] for k in ("gain", "gain_in_sample", "out_of_fold", "reason")}
+                | {k: _plain(found["points"][found[k]]) for k in ("default", "chosen", "best")}
+                | {"points": [_plain(point) for point in found["points"]]}
+            )
+            made = {k: v for k, v in dump_recipe(result.recipe).items() if k != "search"}
+        plait.fusion.fuse(made, out, threads=1)
+        return Made(out, time.process_time() - started, {"stages": told})
 
-    return Row(name, title, "Plait", make)
+    return Row(name, title, "Plait", make, against=against)
 
 
-def levels(name: str, title: str, method: str, **keys: Any) -> Row:
+def _plain(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: point[k] for k in ("parameters", "score", "items")}
+
+
+def levels(
+    name: str,
+    title: str,
+    method: str,
+    *,
+    group: str = "Plait",
+    against: tuple[str, ...] = (),
+    **keys: Any,
+) -> Row:
     """Return a row that a recipe above the weights makes."""
 
     def make(suite: Suite, out: Path) -> Made:
@@ -192,7 +227,7 @@ def levels(name: str, title: str, method: str, **keys: Any) -> Row:
         result = plait.fusion.fuse(made, out, threads=1)
         return Made(out, time.process_time() - started, {"report": _short(result.report)})
 
-    return Row(name, title, "Plait", make)
+    return Row(name, title, group, make, against=against)
 
 
 def _owned(method: str, task: str) -> dict[str, Any]:
@@ -200,7 +235,13 @@ def _owned(method: str, task: str) -> dict[str, Any]:
 
 
 def _short(report: Mapping[str, Any]) -> Any:
-    return {k: v for k, v in report.items() if k in ("chosen", "why", "table", "auto")}
+    """Return what a report says of the choice, without recipes (they name this machine's files)."""
+    auto = report.get("auto")
+    if auto is None:
+        return {k: report["results"][k] for k in ("epochs",) if k in report.get("results", {})}
+    kept = ("name", "level", "score", "low", "high", "tasks", "make_seconds", "chosen", "usable")
+    table = [{k: row[k] for k in kept} for row in auto["table"]]
+    return {k: auto[k] for k in ("chosen", "why", "items")} | {"table": table}
 
 
 def _pretrained(suite: Suite, out: Path) -> Made:
@@ -209,6 +250,10 @@ def _pretrained(suite: Suite, out: Path) -> Made:
 
 def _multitask(suite: Suite, out: Path) -> Made:
     return Made(suite.multitask, models.cost(suite.multitask))
+
+
+def _multitask_longer(suite: Suite, out: Path) -> Made:
+    return Made(suite.multitask_longer, models.cost(suite.multitask_longer))
 
 
 _MERGED = (
@@ -228,6 +273,19 @@ _DISTILLED = {
     "stop_by": "nothing",
     "max_length": settings.MAX_LENGTH,
 }
+"""As `auto` distils, but for where the student starts and what it reads."""
+_EACH = {
+    "budget": 20,
+    "per": "model",
+    "parameters": {"weight": {"low": 0.6, "high": 1.6, "log": True}},
+}
+
+
+def _shared(*values: float) -> dict[str, Any]:
+    """Return a search over one λ for all models; the default is measured besides."""
+    return {"budget": len(values) + 1, "sampler": "grid",
+            "parameters": {"lambda": list(values)}}  # fmt: skip
+
 
 _AUTO = {
     "max_length": settings.MAX_LENGTH,
@@ -239,6 +297,7 @@ _LONGER = weights("wudi_longer", "WUDI, steps of 1e-4", "wudi", rate=1e-4)
 ROWS: tuple[Row, ...] = (
     Row("pretrained", "Pre-trained, probes as heads", "bounds", _pretrained),
     Row("multitask", "Multitask training (MTL)", "bounds", _multitask),
+    Row("multitask_longer", "Multitask training, 5 epochs", "bounds", _multitask_longer),
     weights("average", "Simple average", "linear", weight=1.0, base=False),
     *_MERGED,
     _LONGER,
@@ -250,6 +309,10 @@ ROWS: tuple[Row, ...] = (
     weights("della", "DELLA, 70% dropped", "della", weight=1.0, density=0.3),
     weights("breadcrumbs", "Breadcrumbs, 85% and 1% dropped, λ 0.3", "breadcrumbs", weight=0.3,
             density=0.14),
+    weights("della_linear", "DELLA-linear, 70% dropped, λ 0.3", "della_linear", weight=0.3,
+            density=0.3),
+    weights("breadcrumbs_ties", "Breadcrumbs-TIES, 85% and 1% dropped, λ 0.3",
+            "breadcrumbs_ties", weight=0.3, density=0.14),
     weights("sce", "SCE, 10%", "sce", select_topk=0.1),
     weights("model_stock", "Model Stock", "model_stock"),
     weights("karcher", "Karcher mean", "karcher", base=False),
@@ -263,10 +326,22 @@ ROWS: tuple[Row, ...] = (
     weights("adamerging_layer", "AdaMerging, layer-wise", "adamerging", tasks=True,
             variant="layer-wise", steps=60, rate=1e-2, batch=8),
     *(tuned_factor(row) for row in _MERGED),
-    levels("auto", "Plait's auto", "auto", parameters=_AUTO),
-    searched("search", "Task arithmetic, a weight for each model searched", "task_arithmetic",
-             {"budget": 24, "per": "model", "parameters": {"weight": [0, 1]}}, weight=0.3),
-    levels("distill", "Distilled with labels, from a TSV-M start", "distill",
+    levels("auto", "Plait's auto", "auto", parameters=_AUTO,
+           against=("multitask_longer", "distill_base", "distill_labels")),
+    searched("search_task_arithmetic", "Task arithmetic, λ and weights searched",
+             "task_arithmetic", (_shared(0.1, 0.2, 0.25, 0.4, 0.5, 0.7), _EACH), weight=1.0,
+             against=("task_arithmetic",), parameters={"lambda": 0.3}),
+    searched("search_iso_c", "ISO-C, λ and weights searched", "iso_c",
+             (_shared(0.7, 1.4, 2.0, 2.8, 4.0), _EACH), weight=1.0,
+             against=("iso_c", "iso_c-tuned"), parameters={"lambda": 1.0}),
+    searched("search_tsv_m", "TSV-M, λ and weights searched", "tsv_m",
+             (_shared(0.7, 1.4), _EACH | {"budget": 12}), weight=1.0, parameters={"lambda": 1.0},
+             against=("tsv_m",)),
+    levels("distill_base", "Distilled without labels, from the base", "distill",
+           group="distillation", against=("multitask",),
+           parameters=_DISTILLED | {"labels": False}),
+    levels("distill_labels", "Distilled with labels, from TSV-M", "distill",
+           group="distillation", against=("multitask",),
            parameters=_DISTILLED | {"student": "tsv_m"}),
     *(
         weights(f"regmean_{name}", title, "regmean", statistics=wanted, base=False,

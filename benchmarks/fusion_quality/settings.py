@@ -17,6 +17,8 @@ SIZES = {"test": 160, "validation": 100, "train": 640}
 """Items of each split, in the order in which documents are dealt; all classes alike."""
 LEFT_OUT_SIZES = {"test": 160, "train": 200}
 EPOCHS = 2
+LONGER = 5
+"""Epochs of the longer multitask training: those of a fine-tune and of a distillation from it."""
 LEARNING_RATE = 2e-4
 BATCH = 16
 MAX_LENGTH = 64

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of all measured rows: means over seeds as JSON, and as Markdown in the docs."""
+"""The table of all measured rows: scores by seed and their means as JSON, as Markdown in the docs.
+
+The JSON keeps all that the table and its comparisons are made of, so that rows need not be measured
+again to be compared with new ones: the cache's rows come first, then those that it has of the same
+suite. Rows that were written before it kept scores by seed stay as they are until they are
+measured again with as many seeds.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +23,39 @@ from fusion_quality.rows import ROWS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fusion" / "quality.md"
 END = "<!-- end -->"
-BOUNDS = ("pretrained", "single", "multitask")
+BOUNDS = ("pretrained", "single", "multitask", "multitask_longer")
 RESAMPLES = 4_000
 Found = dict[str, Any]
 
 
 def write() -> None:
-    """Write the results that are in the cache, and the documents' table of them."""
+    """Write what is measured, and the documents' table of it."""
     suites = [build(seed) for seed in settings.SEEDS]
+    path = measure.RESULTS / "fusion-quality.json"
+    known = json.loads(path.read_text()) if path.is_file() else {"rows": [], "comparisons": []}
+    earlier = {row["name"]: row for row in known["rows"]}
     named = [("single", "Fine-tuned alone (STL)", "bounds", "")]
     named += [(r.name, r.title, r.group, r.note) for r in ROWS]
-    kept = {name: _read(suites, name) for name, *_ in named}
+    kept = {name: _read(suites, name, earlier.get(name)) for name, *_ in named}
     singles = kept["single"]
     rows = []
     for name, title, group, note in named:
-        if any(found is not None for found in kept[name]):
-            rows.append({"name": name, "title": title, "group": group, "note": note}
-                        | _row(kept[name], singles))  # fmt: skip
+        told = {"name": name, "title": title, "group": group, "note": note}
+        measured = sum(found is not None for found in kept[name])
+        old = earlier.get(name)
+        if old is not None and "by_seed" not in old and measured < len(old["seeds"]):
+            kept[name] = [None] * len(suites)
+            rows.append(old | told)
+        elif measured:
+            by_seed = {
+                str(suite.seed): _stored(found, suite)
+                for suite, found in zip(suites, kept[name], strict=True)
+                if found is not None
+            }
+            rows.append(told | _row(kept[name], singles) | {"by_seed": by_seed})
     order = {name: place for place, name in enumerate(BOUNDS)}
     rows.sort(key=lambda row: (order.get(row["name"], 9), -row["average"]))
-    compared = _compared(rows, kept, suites)
+    compared = _compared(rows, kept, suites, known["comparisons"])
     measure.write(
         "fusion-quality",
         rows,
@@ -121,9 +140,38 @@ def _shown(row: Found, task: str) -> float:
     return float(row["average"] if task == "average" else row["seen"][task])
 
 
-def _read(suites: Sequence[Suite], name: str) -> list[Found | None]:
-    files = [suite.folder / "rows" / f"{name}.json" for suite in suites]
-    return [json.loads(f.read_text()) if f.is_file() else None for f in files]
+def _read(suites: Sequence[Suite], name: str, earlier: Found | None) -> list[Found | None]:
+    """Return what each suite's row gave, None where it is not measured."""
+    found: list[Found | None] = []
+    for suite in suites:
+        file = suite.folder / "rows" / f"{name}.json"
+        stored = ((earlier or {}).get("by_seed") or {}).get(str(suite.seed))
+        if file.is_file():
+            found.append(json.loads(file.read_text()))
+        elif stored is not None and stored["suite"] == suite.key:
+            found.append(_restored(stored, suite))
+        else:
+            found.append(None)
+    return found
+
+
+def _stored(found: Found, suite: Suite) -> Found:
+    """Return a seed's row as the JSON keeps it: answers as hexadecimal numbers, an item a bit."""
+    scores = {part: {task: round(score, 6) for task, score in found[part].items()}
+              for part in ("seen", "left_out")}  # fmt: skip
+    answers = {task: f"{int(marks, 2):x}" for task, marks in found["answers"].items()}
+    return {"suite": suite.key, **scores, "cpu_seconds": found["cpu_seconds"],
+            "told": found["told"], "answers": answers}  # fmt: skip
+
+
+def _restored(stored: Found, suite: Suite) -> Found:
+    """Return a seed's row as it was measured."""
+    answers = {
+        task: f"{int(number, 16):b}".zfill(len(suite.seen[task]["test"]))
+        for task, number in stored["answers"].items()
+    }
+    seen = {task: marks.count("1") / len(marks) for task, marks in answers.items()}
+    return stored | {"seen": seen, "answers": answers}
 
 
 def _row(kept: Sequence[Found | None], singles: Sequence[Found | None]) -> Found:
@@ -142,28 +190,18 @@ def _row(kept: Sequence[Found | None], singles: Sequence[Found | None]) -> Found
         "left_out": round(float(np.mean(elsewhere)), 4) if elsewhere else None,
         "cpu_seconds": round(float(np.mean([f["cpu_seconds"] for f, _ in found])), 1),
         "seeds": [seed for seed, f in zip(settings.SEEDS, kept, strict=True) if f],
-        "told": [f["told"] for f, _ in found],
     }  # fmt: skip
 
 
 def _compared(
-    rows: Sequence[Found], kept: dict[str, list[Found | None]], suites: Sequence[Suite]
+    rows: Sequence[Found],
+    kept: dict[str, list[Found | None]],
+    suites: Sequence[Suite],
+    earlier: Sequence[Found],
 ) -> list[Found]:
-    """Compare Plait's rows with multitask training and with the best method that was published.
-
-    That method is compared with multitask training too, and private statistics with exact ones.
-    """
-    by_name = {row["name"]: row for row in rows}
-    published = [row for row in rows if row["group"] == "weights"][:1]
-    bound = [by_name[name] for name in ("multitask",) if name in by_name]
-    pairs = [(row, other) for row in published for other in bound]
-    for row in rows:
-        if row["group"] == "Plait":
-            pairs += [(row, other) for other in bound + published]
-        if row["group"] == "privacy" and "regmean" in by_name:
-            pairs.append((row, by_name["regmean"]))
+    """Compare rows by pairs: `_pairs` says which; earlier ones stay if answers are not kept."""
     found = []
-    for row, other in pairs:
+    for row, other in _pairs(rows):
         both = [
             (seed, one, two, suite)
             for seed, one, two, suite in zip(
@@ -171,20 +209,43 @@ def _compared(
             )
             if one and two
         ]
-        if both:
-            difference, interval = _difference([(one, two, suite) for _, one, two, suite in both])
-            found.append(
-                {
-                    "name": row["name"],
-                    "group": row["group"],
-                    "one": row["title"],
-                    "other": other["title"],
-                    "seeds": [seed for seed, *_ in both],
-                    "difference": round(difference, 4),
-                    "interval": [round(bound, 4) for bound in interval],
-                }
-            )
+        if not both:
+            found += [one for one in earlier if one["name"] == row["name"]
+                      and one["other"] == other["title"]]  # fmt: skip
+            continue
+        difference, interval = _difference([(one, two, suite) for _, one, two, suite in both])
+        found.append(
+            {
+                "name": row["name"],
+                "group": row["group"],
+                "one": row["title"],
+                "other": other["title"],
+                "seeds": [seed for seed, *_ in both],
+                "difference": round(difference, 4),
+                "interval": [round(bound, 4) for bound in interval],
+            }
+        )
     return found
+
+
+def _pairs(rows: Sequence[Found]) -> list[tuple[Found, Found]]:
+    """Return which rows are compared.
+
+    Plait's rows with multitask training, the best published merge and what they name; that merge
+    with multitask training; distillations with what they name; private statistics with exact ones.
+    """
+    by_name = {row["name"]: row for row in rows}
+    against = {row.name: row.against for row in ROWS}
+    published = [row for row in rows if row["group"] == "weights"][:1]
+    bound = [by_name[name] for name in ("multitask",) if name in by_name]
+    pairs = [(row, other) for row in published for other in bound]
+    for row in rows:
+        others = bound + published if row["group"] == "Plait" else []
+        others = others + [by_name[n] for n in against.get(row["name"], ()) if n in by_name]
+        if row["group"] == "privacy" and "regmean" in by_name:
+            others.append(by_name["regmean"])
+        pairs += [(row, other) for other in {one["name"]: one for one in others}.values()]
+    return pairs
 
 
 def _difference(pairs: Sequence[tuple[Found, Found, Suite]]) -> tuple[float, tuple[float, float]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections import Counter
@@ -107,3 +108,31 @@ def test_the_table_marks_the_best_fused_model_and_rows_that_lack_seeds() -> None
     assert [line for line in lines if "**" in line] == [lines[3]]
     assert "| *auto* (2 seeds) |" in lines[4]
     assert not any("private" in line for line in lines)
+
+
+def test_a_seed_s_row_comes_back_from_the_json_as_it_was_measured(tmp_path: Path) -> None:
+    from fusion_quality import judging, settings, table
+    from fusion_quality.corpora import Text
+    from fusion_quality.models import Suite
+
+    items = {"test": [Text(f"text {i}", "a", str(i)) for i in range(21)]}
+    suite = Suite(1, tmp_path, "key", dict.fromkeys(settings.SEEN, items), {})
+    answers = dict.fromkeys(settings.SEEN, "000" + "110" * 6)
+    measured = {
+        "seen": judging.accuracies(answers),
+        "left_out": {"verbs": 0.5, "emoji": 0.25},
+        "cpu_seconds": 3.5,
+        "told": {"factor": 0.7},
+        "answers": answers,
+    }
+    earlier = {"by_seed": {"1": json.loads(json.dumps(table._stored(measured, suite)))}}
+    (back,) = table._read([suite], "row", earlier)
+    assert back is not None
+    assert {k: back[k] for k in measured} == measured
+    other = Suite(1, tmp_path, "another", suite.seen, {})
+    assert table._read([other], "row", earlier) == [None]
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "row.json").write_text(json.dumps(measured | {"cpu_seconds": 9.0}))
+    (newer,) = table._read([suite], "row", earlier)
+    assert newer is not None
+    assert newer["cpu_seconds"] == 9.0
