@@ -2,12 +2,13 @@
 """Feature fusion on real pairs: each modality alone, averages of outputs, and every fused model.
 
 Usage: ``python benchmarks/modalities.py [--sets emoji,speech] [--rows NAME,…] [--seeds 0,1,…]
-[--table]``. Two tasks of pairs that tell together what neither tells alone: pictures and names of
-emoji (Unicode's group), and recorded prompts and their file names (what part of the system speaks).
-Every seed deals whole families of captions to training (55%), validation (20%) and test (25%) anew.
-What is measured is kept in Plait's cache, row by row; a run that was ended goes on where it was.
-Writes `benchmarks/results/modalities.json`, the table in `docs/fusion/features.md` and its
-pictures.
+[--minutes N] [--table]``. Two tasks of pairs that tell together what neither tells alone: pictures
+and names of emoji (Unicode's group), and recorded prompts and their file names (what part of the
+system speaks). Every seed deals whole families of captions to training (55%), validation (20%) and
+test (25%) anew. What is measured is kept in Plait's cache, row by row; a run that was ended goes on
+where it was, and with `--minutes` none begins a row after so long. Rows that the cache lacks stay
+in the table as the results have them. Writes `benchmarks/results/modalities.json`, the table in
+`docs/fusion/features.md` and its pictures.
 """
 
 from __future__ import annotations
@@ -279,8 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default="", help="only these, and no table")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none later")
     parser.add_argument("--table", action="store_true", help="only write what is measured")
     given = parser.parse_args(arguments)
+    end = time.monotonic() + 60 * given.minutes
     wanted = [name for name in given.rows.split(",") if name]
     known = {row.name for one in SETS for row in one.rows}
     if unknown := sorted(set(wanted) - known):
@@ -290,7 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for bench in () if given.table else benches:
             for row in bench.set.rows:
                 for seed in map(int, given.seeds.split(",")):
-                    if seed in row.seeds and (not wanted or row.name in wanted):
+                    asked = seed in row.seeds and (not wanted or row.name in wanted)
+                    if asked and time.monotonic() < end:
                         bench.measure(row, seed)
         if given.table or not wanted:
             report.write([bench for bench in benches if report.measured(bench)])

@@ -101,3 +101,22 @@ def test_the_docs_show_what_was_measured() -> None:
         rows = {row["name"]: row for row in results["rows"] if row["set"] == one["name"]}
         assert one["best_single"] in rows
         assert rows[one["best_single"]]["over_best"] is None
+
+
+def test_rows_that_the_cache_lacks_stay_and_those_with_as_many_seeds_are_replaced() -> None:
+    import modalities_report as report
+
+    encoders = {"text": ("t",), "sound": ("s",), "gated": ("t", "s"), "concat": ("t", "s")}
+    rows = [SimpleNamespace(name=name, encoders=own) for name, own in encoders.items()]
+    made = SimpleNamespace(set=SimpleNamespace(rows=rows))
+
+    def row(name: str, seeds: int, score: float) -> dict[str, Any]:
+        return {"name": name, "seeds": list(range(seeds)), "score": score}
+
+    earlier = [row("concat", 5, 0.1), row("gated", 3, 0.2), row("gone", 3, 0.3), row("text", 5, 0)]
+    now = [row("gated", 3, 0.9), row("average", 2, 0.8), row("concat", 2, 0.7), row("sound", 1, 0)]
+    found = report.whole(made, now, earlier)
+    assert [one["name"] for one in found] == ["text", "sound", "average", "gated", "concat"]
+    assert {one["name"]: one["score"] for one in found} == {
+        "text": 0, "sound": 0, "average": 0.8, "gated": 0.9, "concat": 0.1
+    }  # fmt: skip
