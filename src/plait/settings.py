@@ -103,7 +103,7 @@ class Settings:
     job_attempts: int = 3
     """How often a job is taken up before it is marked failed."""
     jobs_per_namespace: int = 0
-    """Jobs of one user's or organisation's repositories that may run at the same time, where
+    """Jobs on one user's or organisation's bill that may run at the same time, where
     `plait jobs limit` sets no other number; 0 means no limit."""
     evaluation_batch: int = 64
     """How many texts a model is asked about at once."""

@@ -59,9 +59,7 @@ def job_log(
 @router.post("/api/plait/jobs/{job}/cancel")
 def cancel_job(hub: HubOf, user: User, job: Found) -> dict[str, Any]:
     """Ask for a job to stop."""
-    repo = hub.repositories.by_id(job.repository_id) if job.repository_id else None
-    may = can(user, "account.self") and job.requested_by == user.user_id
-    if not may and (repo is None or not can(user, "repo.merge", repo)):
+    if not jobs.may_cancel(hub, user, job):
         raise Forbidden(f"Job {job.id} was started by somebody else. Ask a member to cancel it.")
     return describe(jobs.cancel(hub, job.id))
 

@@ -15,11 +15,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from plait.errors import BadInput
-from plait.hub import Hub
-from plait.hub.database import Account, Job, JobLimit, Repository, now
+from plait.hub import SYSTEM, Actor, Hub, can
+from plait.hub.database import Account, Job, JobLimit, now
 
-LOOKED_AT = 500
-"""Waiting jobs among which one is looked for whose namespace may run another."""
 MOST = 10_000
 
 
@@ -34,7 +32,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the jobs of one namespace's repositories took together."""
+    """What the jobs on one namespace's bill took together."""
 
     namespace: str
     jobs: int
@@ -70,32 +68,25 @@ def next_job(
     session: Session, hub: Hub, free: ColumnElement[bool], kinds: Sequence[str] | None
 ) -> int | None:
     """Return the job to take up next: highest priority, then oldest, within every limit."""
-    query = (
-        select(Job.id, Repository.namespace_id)
-        .outerjoin(Repository, Repository.id == Job.repository_id)
-        .where(free)
-        .order_by(Job.priority.desc(), Job.id)
-        .limit(LOOKED_AT)
-    )
+    query = select(Job.id).where(free).order_by(Job.priority.desc(), Job.id).limit(1)
     if kinds is not None:
         query = query.where(Job.kind.in_(kinds))
-    waiting = session.execute(query).all()
-    if not waiting:
-        return None
     limits = {row.namespace_id: row.running for row in session.scalars(select(JobLimit))}
     usual = hub.settings.jobs_per_namespace
-    if not limits and not usual:
-        return int(waiting[0].id)
-    running = _running(session)
-    for job, namespace in waiting:
-        limit = limits.get(namespace, usual)
-        if namespace is None or not limit or running.get(namespace, 0) < limit:
-            return int(job)
-    return None
+    if limits or usual:
+        full = [
+            namespace
+            for namespace, count in _running(session).items()
+            if 0 < limits.get(namespace, usual) <= count
+        ]
+        query = query.where(Job.namespace_id.is_(None) | Job.namespace_id.not_in(full))
+    return session.scalar(query)
 
 
-def set_limit(hub: Hub, namespace: Account, running: int | None) -> None:
+def set_limit(hub: Hub, namespace: Account, running: int | None, actor: Actor = SYSTEM) -> None:
     """Say how many jobs of a namespace may run at the same time; None: the hub's usual number.
+
+    ``actor`` is who the audit log names.
 
     Raises:
         BadInput: the number is out of bounds.
@@ -111,10 +102,14 @@ def set_limit(hub: Hub, namespace: Account, running: int | None) -> None:
             session.add(JobLimit(namespace_id=namespace.id, running=running))
         else:
             row.running = running
+        hub.events.record(session, actor, "hub.job_limit", account=namespace, running=running)
 
 
 def usage(hub: Hub, namespace: Account | None = None) -> list[Usage]:
-    """Return what the jobs of each namespace took, the most processor time first."""
+    """Return what the jobs of each namespace took, the most processor time first.
+
+    A namespace that is asked for is in the answer also without any job.
+    """
     query = (
         select(
             Account.id,
@@ -125,14 +120,15 @@ def usage(hub: Hub, namespace: Account | None = None) -> list[Usage]:
             func.sum(Job.bytes_written),
         )
         .select_from(Job)
-        .join(Repository, Repository.id == Job.repository_id)
-        .join(Account, Account.id == Repository.namespace_id)
+        .join(Account, Account.id == Job.namespace_id)
         .group_by(Account.id, Account.name)
     )
     if namespace is not None:
         query = query.where(Account.id == namespace.id)
     with hub.session() as session:
-        rows = session.execute(query).all()
+        rows: list[Any] = [tuple(row) for row in session.execute(query).all()]
+        if namespace is not None and not rows:
+            rows = [(namespace.id, namespace.name, 0, 0.0, 0.0, 0)]
         running = _running(session)
         limits = {row.namespace_id: row.running for row in session.scalars(select(JobLimit))}
     found = [
@@ -148,15 +144,54 @@ def usage(hub: Hub, namespace: Account | None = None) -> list[Usage]:
     return sorted(found, key=lambda one: (-one.cost.cpu_seconds, one.namespace))
 
 
+def by_kind(hub: Hub, namespace: Account) -> list[tuple[str, int, Cost]]:
+    """Return how many jobs of each kind a namespace had and what they took, the dearest first."""
+    query = (
+        select(
+            Job.kind,
+            func.count(Job.id),
+            func.sum(Job.cpu_seconds),
+            func.sum(Job.gpu_seconds),
+            func.sum(Job.bytes_written),
+        )
+        .where(Job.namespace_id == namespace.id)
+        .group_by(Job.kind)
+    )
+    with hub.session() as session:
+        rows = session.execute(query).all()
+    found = [
+        (str(kind), int(count), Cost(float(cpu or 0), float(gpu or 0), int(written or 0)))
+        for kind, count, cpu, gpu, written in rows
+    ]
+    return sorted(found, key=lambda row: (-row[2].cpu_seconds, row[0]))
+
+
+def may_see(actor: Actor, namespace: Account) -> bool:
+    """Tell whether the actor may see what a namespace's jobs cost: members, administrators."""
+    return can(actor, "hub.admin") or can(actor, "namespace.read", namespace)
+
+
+def plain(one: Usage) -> dict[str, Any]:
+    """Return a namespace's usage as clients see it."""
+    return {
+        "namespace": one.namespace,
+        "jobs": one.jobs,
+        "running": one.running,
+        "limit": one.limit or None,
+        "cpu_seconds": round(one.cost.cpu_seconds, 2),
+        "gpu_seconds": round(one.cost.gpu_seconds, 2),
+        "bytes_written": one.cost.bytes_written,
+    }
+
+
 def _running(session: Session) -> dict[int, int]:
     """Count the jobs that run now by namespace; those whose worker is gone do not."""
     rows = session.execute(
-        select(Repository.namespace_id, func.count(Job.id))
-        .join(Repository, Repository.id == Job.repository_id)
-        .where(Job.state == "running", Job.lease_until >= now())
-        .group_by(Repository.namespace_id)
+        select(Job.namespace_id, func.count(Job.id))
+        .where(Job.namespace_id.is_not(None), Job.state == "running", Job.lease_until >= now())
+        .group_by(Job.namespace_id)
     )
-    return {int(row[0]): int(row[1]) for row in rows}
+    return {int(row[0]): int(row[1]) for row in rows if row[0] is not None}
 
 
 def _cpu_seconds() -> float:

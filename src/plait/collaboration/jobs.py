@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from plait.collaboration import budgets
 from plait.errors import BadInput, Cancelled, NotFound
-from plait.hub import Hub
-from plait.hub.database import Job, JobLine, now
+from plait.hub import SYSTEM, Actor, Hub, can
+from plait.hub.database import Account, Job, JobLine, Repository, now
 
 FINISHED = ("succeeded", "failed", "cancelled")
 MAX_LINE = 4000
@@ -84,11 +84,15 @@ def enqueue_in(
     requested_by: int | None = None,
     key: str | None = None,
 ) -> Job:
-    """Queue work inside a transaction that holds the write lock."""
+    """Queue work inside a transaction that holds the write lock.
+
+    It is on the bill of the repository's namespace; without one, of whoever asked.
+    """
     if key is not None:
         existing = session.scalar(select(Job).where(Job.key == key))
         if existing is not None:
             return existing
+    found = session.get(Repository, repo) if repo is not None else None
     job = Job(
         kind=kind,
         payload=payload,
@@ -96,6 +100,7 @@ def enqueue_in(
         state="queued",
         stage="waiting for a worker",
         priority=PRIORITIES.get(kind, 0),
+        namespace_id=found.namespace_id if found is not None else requested_by,
         repository_id=repo,
         discussion_id=discussion,
         requested_by=requested_by,
@@ -140,6 +145,24 @@ def recent(
         query = query.where(Job.id < before)
     with hub.session() as session:
         return list(session.scalars(query))
+
+
+def may_cancel(hub: Hub, actor: Actor, job: Job) -> bool:
+    """Tell whether the actor may stop a job: who asked for it, who may merge, administrators."""
+    if can(actor, "hub.admin"):
+        return True
+    if can(actor, "account.self") and job.requested_by == actor.user_id:
+        return True
+    repo = hub.repositories.by_id(job.repository_id) if job.repository_id else None
+    return repo is not None and can(actor, "repo.merge", repo)
+
+
+def payers(hub: Hub, found: Sequence[Job]) -> dict[int, str]:
+    """Return the names of the namespaces on whose bill jobs are, by id."""
+    wanted = {job.namespace_id for job in found if job.namespace_id is not None}
+    with hub.session() as session:
+        rows = session.execute(select(Account.id, Account.name).where(Account.id.in_(wanted)))
+        return {int(row[0]): str(row[1]) for row in rows}
 
 
 def lease(hub: Hub, worker: str, kinds: Sequence[str] | None = None) -> Lease | None:
@@ -275,8 +298,10 @@ def account(hub: Hub, held: Lease, cost: budgets.Cost) -> None:
         )
 
 
-def prioritize(hub: Hub, job_id: int, priority: int) -> Job:
+def prioritize(hub: Hub, job_id: int, priority: int, actor: Actor = SYSTEM) -> Job:
     """Change how soon a waiting job is taken up; for the hub's administrators.
+
+    ``actor`` is who the audit log names.
 
     Raises:
         NotFound: there is none of that number.
@@ -290,6 +315,9 @@ def prioritize(hub: Hub, job_id: int, priority: int) -> Job:
             raise NotFound(f"There is no job {job_id}.")
         job.priority = priority
         session.flush()
+        hub.events.record(
+            session, actor, "hub.job_priority", target=f"job {job.id}", priority=priority
+        )
         return job
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from markupsafe import Markup
 
+from plait.collaboration import budgets
 from plait.hub import Account
 from plait.web import markdown
 from plait.web.browse import Listed, listed
@@ -57,6 +58,7 @@ def show(visit: Visitor, ns: str, tab: str = "", cursor: str = "") -> Response:
         "runs": account.kind == "organization" and visit.may("namespace.admin", account),
         "organizations": seen.organizations,
         "credit": account_credit(visit, account) if not tab else ((), ""),
+        "costs": _costs(visit, account) if not tab else None,
         "social": {
             "followers": seen.followers,
             "following": seen.following,
@@ -73,6 +75,16 @@ def follow(visit: Visitor, ns: str, form: Form) -> Response:
     social = visit.hub.social
     (social.follow if form.get("follow") == "yes" else social.unfollow)(visit.actor, ns)
     return visit.go(f"/{visit.hub.accounts.get(ns).name}")
+
+
+def _costs(visit: Visit, account: Account) -> dict[str, Any] | None:
+    """Return what the account's jobs cost, for those who belong to it; None if it had none."""
+    if not budgets.may_see(visit.actor, account):
+        return None
+    kinds = budgets.by_kind(visit.hub, account)
+    if not kinds:
+        return None
+    return {"kinds": kinds, "whole": budgets.usage(visit.hub, account)[0]}
 
 
 def _about(account: Account) -> Markup | None:

@@ -62,7 +62,7 @@ def job_view(visit: Visit, job: Job, repo: Repository | None, thread: str = "") 
         live=live,
         error=job.error or "",
         attempts=job.attempts,
-        may_cancel=live and _may_cancel(visit, job, repo),
+        may_cancel=live and jobs.may_cancel(visit.hub, visit.actor, job),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -72,12 +72,6 @@ def job_view(visit: Visit, job: Job, repo: Repository | None, thread: str = "") 
         gpu_seconds=round(job.gpu_seconds or 0.0, 1),
         bytes_written=job.bytes_written or 0,
     )
-
-
-def _may_cancel(visit: Visit, job: Job, repo: Repository | None) -> bool:
-    if repo is None:
-        return visit.may("hub.admin")
-    return can(visit.actor, "repo.merge", repo)
 
 
 def _find(visit: Visit, number: int) -> tuple[Job, Repository | None, str]:
@@ -140,8 +134,8 @@ def state(visit: Visitor, number: int, after: int = 0) -> Response:
 
 def cancel(visit: Visitor, number: int, form: Form) -> Response:
     """Ask for a job to stop."""
-    job, repo, thread = _find(visit, number)
-    if not _may_cancel(visit, job, repo):
+    job, _, thread = _find(visit, number)
+    if not jobs.may_cancel(visit.hub, visit.actor, job):
         raise Forbidden("You may not cancel this job. Ask somebody who may merge here.")
     jobs.cancel(visit.hub, job.id)
     return visit.go(thread or f"/jobs/{job.id}")

@@ -187,6 +187,7 @@ def job_list(visit: Visitor, state: str = "", before: int = 0) -> Response:
         visit,
         "jobs",
         jobs=shown,
+        payers=jobs.payers(visit.hub, shown),
         state=state,
         states=STATES,
         first=visit.link(before=None) if before else None,

@@ -85,6 +85,20 @@ def test_from_a_rule_to_a_withdrawal(town: Town, tmp_path: Path) -> None:
         assert "withdraw\tsucceeded" in told
         rows = json.loads(ann.plait("jobs", "costs", "--json", "--dir", str(town.hub.settings.dir)))
         assert rows[0]["namespace"] == "commons"
-        assert rows[0]["cost"]["cpu_seconds"] > 0
+        assert rows[0]["cpu_seconds"] > 0
+
+        # The same over HTTP: for members what is theirs, for administrators all.
+        mine = json.loads(ann.plait("jobs", "costs", "commons", "--json"))
+        assert mine == [one for one in rows if one["namespace"] == "commons"]
+        with pytest.raises(PlaitError, match="that you belong to"):
+            shop.plait("jobs", "costs", "commons")
+        with pytest.raises(PlaitError, match="administrators"):
+            ann.plait("jobs", "list")
+        job = str(told.splitlines()[1].split("\t")[0])
+        log = ann.plait("jobs", "log", job, "--follow")
+        assert "reading the models" in log
+        assert "landing" in log
+        assert ann.plait("jobs", "log", job, "--dir", str(town.hub.settings.dir)) == log
+        assert ann.plait("jobs", "cancel", job) == f"Job {job}: succeeded\n"
     finally:
         server.stop()

@@ -15,7 +15,7 @@ from plait.collaboration import budgets, jobs
 from plait.collaboration.requests import describe_job
 from plait.collaboration.worker import Handler, JobContext, Worker
 from plait.errors import BadInput, NotFound
-from plait.hub import Hub, Repository
+from plait.hub import SYSTEM, Hub, Repository
 
 
 @pytest.fixture
@@ -104,4 +104,46 @@ def test_a_job_says_what_it_took_also_in_child_processes_and_over_attempts(
     found = budgets.usage(hub)
     assert [(one.namespace, one.jobs, one.running) for one in found] == [("shop", 1, 0)]
     assert found[0].cost.cpu_seconds == pytest.approx(seen["cpu_seconds"], abs=0.01)
-    assert budgets.usage(hub, hub.accounts.get("press")) == []
+    nothing = budgets.usage(hub, hub.accounts.get("press"))
+    assert [(one.namespace, one.jobs, one.cost.cpu_seconds) for one in nothing] == [("press", 0, 0)]
+    kinds = budgets.by_kind(hub, hub.accounts.get("shop"))
+    assert [(kind, count) for kind, count, _ in kinds] == [("test", 1)]
+
+
+def test_a_job_of_no_repository_is_on_the_bill_of_who_asked(
+    hub: Hub, repos: dict[str, Repository]
+) -> None:
+    ann = hub.accounts.get("ann")
+    mine = [jobs.enqueue(hub, "suggest", {}, requested_by=ann.id).id for _ in range(2)]
+    other = jobs.enqueue(hub, "leaderboard", {}, repo=repos["press"].id, requested_by=ann.id).id
+    budgets.set_limit(hub, ann, 1)
+    held = jobs.lease(hub, "a")
+    assert held is not None
+    assert held.job.id == mine[0]
+    assert [taken(hub), taken(hub)] == [other, None], "ann's second waits, press pays for its own"
+    jobs.account(hub, held, budgets.Cost(3.0, 0.0, 10))
+    jobs.succeed(hub, held, {})
+    assert taken(hub) == mine[1]
+    found = {one.namespace: one for one in budgets.usage(hub)}
+    assert (found["ann"].jobs, found["ann"].cost.cpu_seconds) == (2, 3.0)
+    assert found["press"].jobs == 1
+
+
+def test_many_waiting_jobs_of_a_full_namespace_hold_up_nobody_else(
+    hub: Hub, repos: dict[str, Repository]
+) -> None:
+    for _ in range(600):
+        jobs.enqueue(hub, "merge", {}, repo=repos["shop"].id)
+    last = jobs.enqueue(hub, "merge", {}, repo=repos["press"].id).id
+    budgets.set_limit(hub, hub.accounts.get("shop"), 1)
+    assert taken(hub) is not None
+    assert taken(hub) == last
+
+
+def test_orders_about_jobs_are_in_the_audit_log(hub: Hub, repos: dict[str, Repository]) -> None:
+    ann = hub.accounts.actor_for(hub.accounts.get_user("ann"))
+    job = jobs.enqueue(hub, "merge", {}, repo=repos["shop"].id)
+    budgets.set_limit(hub, hub.accounts.get("shop"), 2, ann)
+    jobs.prioritize(hub, job.id, 5, ann)
+    seen = [(e.action, e.actor) for e in hub.audit.list(SYSTEM, action="hub").items]
+    assert seen == [("hub.job_priority", "ann"), ("hub.job_limit", "ann")]

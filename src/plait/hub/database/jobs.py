@@ -53,6 +53,10 @@ class Job(Base):
     """What all attempts took, child processes included."""
     gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
     bytes_written: Mapped[int] = mapped_column(BigInteger, default=0)
+    namespace_id: Mapped[int | None] = mapped_column(
+        ForeignKey("accounts.id", ondelete="SET NULL"), default=None, index=True
+    )
+    """On whose limit and bill it is: the repository's namespace, else whoever asked."""
     repository_id: Mapped[int | None] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), default=None, index=True
     )
@@ -68,7 +72,7 @@ class Job(Base):
 
 
 class JobLimit(Base):
-    """How many jobs of one namespace's repositories may run at the same time."""
+    """How many jobs on one namespace's bill may run at the same time."""
 
     __tablename__ = "job_limits"
 

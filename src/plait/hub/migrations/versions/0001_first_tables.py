@@ -723,6 +723,7 @@ def upgrade() -> None:
         sa.Column("cpu_seconds", sa.Float(), nullable=False),
         sa.Column("gpu_seconds", sa.Float(), nullable=False),
         sa.Column("bytes_written", sa.BigInteger(), nullable=False),
+        sa.Column("namespace_id", sa.Integer(), nullable=True),
         sa.Column("repository_id", sa.Integer(), nullable=True),
         sa.Column("discussion_id", sa.Integer(), nullable=True),
         sa.Column("requested_by", sa.Integer(), nullable=True),
@@ -730,6 +731,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["discussion_id"], ["discussions.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["namespace_id"], ["accounts.id"], ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["requested_by"], ["accounts.id"], ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id"),
@@ -737,6 +739,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_jobs_discussion_id", "jobs", ["discussion_id"], unique=False)
+    op.create_index("ix_jobs_namespace_id", "jobs", ["namespace_id"], unique=False)
     op.create_index("ix_jobs_repository_id", "jobs", ["repository_id"], unique=False)
     op.create_index("ix_jobs_state_created", "jobs", ["state", "id"], unique=False)
     op.create_table(
