@@ -12,6 +12,7 @@ from typing import Any
 
 from plait.errors import BadInput, MissingExtra, PlaitError
 from plait.modeling import ARCHITECTURES, register
+from plait.widening import compute_wide, stays_narrow
 
 VOCABULARIES = (
     "tokenizer.json",
@@ -38,6 +39,7 @@ def load_classifier(
     task: str | None = None,
     new_head: Sequence[str] | None = None,
     seed: int = 0,
+    predicting: bool = False,
 ) -> tuple[Any, Any]:
     """Load a sequence classification model and its tokenizer from a folder, in float32.
 
@@ -46,6 +48,8 @@ def load_classifier(
         task: whose head to use, where the folder has several; others are the same for every task.
         new_head: labels of a fresh head, in place of any that there is.
         seed: of a fresh head.
+        predicting: the model is not trained. A large one may then keep its weights as they are
+            stored and widen them layer by layer (see `plait.widening`), with the same results.
 
     Raises:
         BadInput: naming the folder and what it lacks. Weights without a head are an error unless
@@ -59,7 +63,8 @@ def load_classifier(
         _put_head(model, place, weights, assign=False)
         missing = [name for name in missing if name not in weights]
     else:
-        model, tokenizer, missing = _load(Path(folder), new_head, seed)
+        stored = stays_narrow(Path(folder)) if predicting and new_head is None else None
+        model, tokenizer, missing = _load(Path(folder), new_head, seed, stored)
         missing = [] if new_head is not None else missing
     if missing:
         raise BadInput(
@@ -69,8 +74,13 @@ def load_classifier(
     return model, tokenizer
 
 
-def _load(folder: Path, new_head: Sequence[str] | None, seed: int) -> tuple[Any, Any, list[str]]:
-    """Return a classifier, its tokenizer and the names of weights that its files lack."""
+def _load(
+    folder: Path, new_head: Sequence[str] | None, seed: int, stored: str | None = None
+) -> tuple[Any, Any, list[str]]:
+    """Return a classifier, its tokenizer and the names of weights that its files lack.
+
+    ``stored``: the format that the weights keep, if they are not widened as a whole.
+    """
     try:
         import torch
         import transformers
@@ -93,7 +103,7 @@ def _load(folder: Path, new_head: Sequence[str] | None, seed: int) -> tuple[Any,
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 str(folder),
                 use_safetensors=True,
-                dtype=torch.float32,
+                dtype=getattr(torch, stored or "float32"),
                 output_loading_info=True,
                 # a head in the weights may be for other labels than the fresh one's
                 ignore_mismatched_sizes=new_head is not None,
@@ -115,7 +125,7 @@ def _load(folder: Path, new_head: Sequence[str] | None, seed: int) -> tuple[Any,
     wrong = [str(k[0] if isinstance(k, tuple) else k) for k in loading.get("mismatched_keys", ())]
     if any(new_head is None or name.startswith(f"{model.base_model_prefix}.") for name in wrong):
         raise BadInput(f"{folder.name} has weights whose shape contradicts its config.json.")
-    return model, tokenizer, sorted(loading["missing_keys"])
+    return compute_wide(model) if stored else model, tokenizer, sorted(loading["missing_keys"])
 
 
 def load_heads(folder: Path) -> tuple[dict[str, Any], Any]:

@@ -65,7 +65,7 @@ class TextClassifier:
             BadInput: if it is not a text classifier in safetensors with a tokenizer.
             MissingExtra: if torch or transformers is not installed.
         """
-        model, tokenizer = load_classifier(folder)
+        model, tokenizer = load_classifier(folder, predicting=True)
         return cls(model, tokenizer, max_length=max_length, threads=threads)
 
     def predict(self, samples: Sequence[Sample], progress: Progress | None = None) -> Probabilities:
@@ -199,7 +199,11 @@ def replace_weights(model: Any, tensors: Iterable[tuple[str, NDArray[Any]]]) -> 
                 )
             if not array.flags.writeable:
                 array = array.copy()
-            target.copy_(torch.from_numpy(array))
+            values = torch.from_numpy(array)
+            target.copy_(values)
+            if target.dtype != torch.float32 and not torch.equal(target.float(), values.float()):
+                # Of a finer format than the weights that it replaces: kept as it is.
+                model.get_parameter(name).data = values.float()
             seen.add(name)
     missing = sorted(set(wanted) - seen - tied)
     if missing:

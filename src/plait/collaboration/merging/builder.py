@@ -46,6 +46,7 @@ from plait.hub.repositories.hidden import Asker
 from plait.lineage import Lineage, Withdrawal
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import ProjectSpec, parse_project
+from plait.widening import memory_of
 
 if TYPE_CHECKING:
     from plait.collaboration.worker import JobContext
@@ -100,9 +101,9 @@ class Builder:
         material = self.gather()
         searched, judged = self.tasks()
         self.support = self._support_key()
-        size = sum(path.stat().st_size for path in material.base.folder.glob("*.safetensors"))
-        with Crew(self.context, size) as self.crew:
+        with Crew(self.context, memory_of(material.base.folder)) as self.crew:
             found, candidate = self.choose(material, searched)
+            self._let_go()
             recipe = self.recipe(material, candidate)
             self.say(_SEARCH, "fusing the chosen candidate")
             result = self.fuse(material, recipe)
@@ -300,6 +301,10 @@ class Builder:
         if found is None:
             found = self._local.classifier = load_classifier(material.base.folder, "The base")
         return found
+
+    def _let_go(self) -> None:
+        """Free the classifiers that held fusions in memory, before other models are loaded."""
+        self._local = threading.local()
 
     # -- the candidate --------------------------------------------------------------------------
 

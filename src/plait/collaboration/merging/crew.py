@@ -32,9 +32,10 @@ LOOK = 0.3
 class Crew:
     """A pool of threads for one job; use it as a context."""
 
-    def __init__(self, context: JobContext, model_bytes: int) -> None:
+    def __init__(self, context: JobContext, memory: int) -> None:
+        """``memory``: the bytes that one model takes while it is measured."""
         self.context = context
-        room = max(1, MEMORY // max(1, 3 * model_bytes))
+        room = max(1, MEMORY // max(1, memory))
         self.size = max(1, min(_cores(), MOST, room))
         self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="measure")
         self._stop = threading.Event()

@@ -46,6 +46,7 @@ from plait.hub.database import Job
 from plait.hub.git.store import MAIN
 from plait.hub.repositories.discussions import pull_ref
 from plait.lineage import Lineage
+from plait.widening import memory_of
 
 if TYPE_CHECKING:
     from plait.collaboration.worker import JobContext
@@ -113,8 +114,7 @@ class QueueBuilder(Builder):
         held = [one.number for one in material.plan.contributions if one.number not in here]
         places = {one.number: place for place, one in enumerate(material.plan.contributions)}
         known = 0
-        size = sum(path.stat().st_size for path in material.base.folder.glob("*.safetensors"))
-        with Crew(self.context, size) as self.crew:
+        with Crew(self.context, memory_of(material.base.folder)) as self.crew:
 
             def ask(sets: Sequence[Coalition]) -> list[dict[str, float]]:
                 nonlocal known
