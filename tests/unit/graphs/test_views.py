@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plait.errors import BadInput, TooLarge
-from plait.graphs.constraints import check_shapes
+from plait.graphs.constraints import Bounds, check_shapes
 from plait.graphs.graph import Builder, Graph
 from plait.graphs.identity import claim
 from plait.graphs.merging import merge
@@ -83,3 +85,59 @@ def test_shapes_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("plait.graphs.constraints.MAX_STATEMENTS", 2)
     with pytest.raises(TooLarge, match="3 statements; shapes are checked on up to 2"):
         check_shapes(disagreeing(), SHAPES)
+
+
+SPARQL = """
+@prefix sh: <http://www.w3.org/ns/shacl#> .
+<urn:plait:S> a sh:NodeShape ; sh:targetClass <urn:plait:Country> ;
+  sh:sparql [ sh:select "SELECT $this WHERE { %s }" ; sh:message "No." ] .
+"""
+
+
+def test_queries_that_reach_out_are_refused(tmp_path: Path) -> None:
+    for query, said in (
+        ("SERVICE <http://127.0.0.1:1/> { $this ?p ?o }", "SERVICE"),
+        ("$this ?p ?o } #\\nFROM <http://127.0.0.1:1/> {", "FROM"),
+    ):
+        with pytest.raises(BadInput, match=f"with {said}, which reaches out"):
+            check_shapes(disagreeing(), SPARQL % query)
+    # What is only called so is a query like any other.
+    assert check_shapes(disagreeing(), SPARQL % "$this <urn:service> ?from") == []
+    with pytest.raises(BadInput, match=r"shapes\.ttl cannot be used: .*SPARQL"):
+        check_shapes(disagreeing(), SPARQL % "MINUS { $this ?p ?o }")
+
+
+RULE = """
+@prefix sh: <http://www.w3.org/ns/shacl#> .
+<urn:plait:S> a sh:NodeShape ; sh:targetSubjectsOf <urn:plait:%s> ;
+  sh:rule [ a sh:TripleRule ; sh:subject sh:this ; sh:predicate <urn:plait:reached> ;
+            sh:object [ sh:path ( <urn:plait:reached> <urn:plait:reached> ) ] ] ;
+  sh:rule [ a sh:TripleRule ; sh:subject sh:this ; sh:predicate <urn:plait:reached> ;
+            sh:object [ sh:path <urn:plait:next> ] ] ;
+  sh:property [ sh:path <urn:plait:reached> ; sh:maxCount %d ; sh:message "Too far." ] .
+"""
+
+
+def test_rules_of_shapes_are_applied_until_they_say_nothing_new() -> None:
+    builder = Builder()
+    for number in range(6):
+        builder.statement(f"e{number}", "next", object=f"e{number + 1}", source="a")
+    graph = builder.build()
+    found = check_shapes(graph, RULE % ("next", 4))
+    assert [(one.entity, one.message) for one in found] == [("e0", "Too far."), ("e1", "Too far.")]
+    assert len(check_shapes(graph, RULE % ("next", 6))) == 0
+
+
+def test_rules_without_an_end_are_ended() -> None:
+    breeding = '''
+    @prefix sh: <http://www.w3.org/ns/shacl#> .
+    <urn:plait:S> a sh:NodeShape ; sh:targetSubjectsOf <urn:plait:capital> ;
+      sh:rule [ a sh:SPARQLRule ; sh:construct
+        """CONSTRUCT { $this <urn:plait:capital> ?n }
+           WHERE { $this <urn:plait:capital> ?o . BIND(UUID() AS ?n) }""" ] .
+    '''
+    with pytest.raises((BadInput, TooLarge), match=r"iteration|was ended"):
+        check_shapes(disagreeing(), breeding, bounds=Bounds(seconds=3))
+    slow = SPARQL % "?a ?b ?c . ?d ?e ?f . ?g ?h ?i . ?j ?k ?l . ?m ?n ?o . ?p ?q ?r . ?s ?t ?u"
+    with pytest.raises(TooLarge, match=r"more than 3 seconds or 4 GiB .* was ended"):
+        check_shapes(disagreeing(), slow, bounds=Bounds(seconds=3))

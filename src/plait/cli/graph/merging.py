@@ -110,14 +110,24 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a graph's tables, identities and shapes; exit status 1 if something is wrong."""
+    """Check a graph's tables, identities, rules and shapes; exit status 1 if something is wrong.
+
+    Rules are those of graph.yaml: functional, symmetric, inverse, transitive, acyclic, disjoint,
+    domain, range. What `gates` does not name is told and is no error.
+    """
+    from plait.errors import BadInput
     from plait.graphs.constraints import check_shapes
     from plait.graphs.identity import resolve
+    from plait.graphs.rules import check_rules
     from plait.graphs.storage import read_graph
 
     found = read_graph(folder, verify=True)
     path = shapes or (folder / found.file.shapes if found.file.shapes else None)
-    violations = check_shapes(found, path.read_text("utf-8"), str(path)) if path else []
+    violations = check_rules(found)
+    if path is not None:
+        if not path.is_file():
+            raise BadInput(f"There are no shapes {path}.")
+        violations += check_shapes(found, path.read_text("utf-8"), str(path))
     contradictions = resolve(found).contradictions
     if as_json:
         print_json(
@@ -132,7 +142,7 @@ def check(
         for other in contradictions:
             print(f"contradiction: {' = '.join(other.path)}, but {other.a} ≠ {other.b}")
         print(
-            f"{len(found):,} statements, {len(violations):,} violations of shapes, "
+            f"{len(found):,} statements, {len(violations):,} findings of shapes and rules, "
             f"{len(contradictions):,} contradictions of identities",
             file=sys.stderr,
         )

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def receive(
     known = file or GraphFile()
     sources = {source: Source(), **known.sources}
     made = Imported(
-        Builder(GraphFile(known.title, known.prefixes, sources, known.predicates, known.policy)),
+        Builder(replace(known, sources=sources)),
         source,
     )
     with session(server) as opened:

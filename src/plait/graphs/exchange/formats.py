@@ -8,7 +8,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +121,7 @@ def import_graph(
     known = file or GraphFile()
     sources = {**known.sources} if source in known.sources else {**known.sources, source: Source()}
     made = Imported(
-        Builder(
-            GraphFile(
-                known.title, known.prefixes, sources, known.predicates, known.policy, known.shapes
-            )
-        ),
+        Builder(replace(known, sources=sources)),
         source,
     )
     _module(found).read(path, made, format=found.name, progress=progress, **options)

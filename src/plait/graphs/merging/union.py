@@ -269,9 +269,9 @@ def merge_files(base: GraphFile, files: Sequence[GraphFile], notes: list[str]) -
         BadInput: two contributions say different things of one source, prefix or predicate.
     """
     united: dict[str, Any] = {}
-    for key in ("prefixes", "sources", "predicates"):
+    for key in ("prefixes", "sources", "predicates", "types"):
         united[key] = _entries(key, getattr(base, key), [getattr(one, key) for one in files])
-    for key in ("title", "policy", "shapes"):
+    for key in ("title", "policy", "shapes", "gates"):
         start = getattr(base, key)
         changed = sorted({str(getattr(one, key)) for one in files if getattr(one, key) != start})
         if len(changed) > 1 and key == "title" and not start:

@@ -164,6 +164,59 @@ def test_shapes_that_main_holds_must_not_be_broken(graphs: Place) -> None:
     assert len(stored(graphs)) == 3
 
 
+def test_a_pull_request_cannot_choose_its_judge(graphs: Place) -> None:
+    file = replace(FILE, shapes="shapes.ttl", policy=("ask",))
+    guarded = replace(base(), file=file)
+    graphs.write(
+        AddBytes("shapes.ttl", SHAPES.encode()),
+        *(AddBytes(path, data) for path, data in graph_files(guarded).items()),
+    )
+    before = graphs.hub.git.resolve(graphs.repo, "main")
+    for shapes in ("loose.ttl", None):
+        other = replace(guarded, file=replace(file, shapes=shapes))
+        bad = more(other, lambda b: b.statement("kz", "capital", object="nursultan", source="b"))
+        sly = graphs.propose(
+            AddBytes("loose.ttl", b"# nothing\n"),
+            *(AddBytes(path, data) for path, data in graph_files(bad).items()),
+        )
+        with pytest.raises(Conflict, match=r"break its shapes \('shapes.ttl'\)"):
+            merge(graphs, sly)
+    assert graphs.hub.git.resolve(graphs.repo, "main") == before
+
+
+def test_shapes_that_a_pull_request_brings_are_held_to(graphs: Place) -> None:
+    file = replace(FILE, shapes="new.ttl", policy=("ask",))
+    start = replace(base(), file=file)
+    bad = more(start, lambda b: b.statement("kz", "capital", object="nursultan", source="b"))
+    pull = graphs.propose(
+        AddBytes("new.ttl", SHAPES.encode()),
+        *(AddBytes(path, data) for path, data in graph_files(bad).items()),
+    )
+    with pytest.raises(Conflict, match=r"break its shapes \('new.ttl'\)"):
+        merge(graphs, pull)
+    with pytest.raises(Conflict, match=r"names the shapes 'none.ttl', which are not there"):
+        merge(graphs, propose(graphs, replace(base(), file=replace(FILE, shapes="none.ttl"))))
+
+
+def test_rules_of_main_must_not_be_broken(graphs: Place) -> None:
+    ruled = replace(FILE, predicates={"capital": Predicate(functional=True, domain=("Country",))})
+    start = replace(base(), file=ruled)
+    graphs.write(*(AddBytes(path, data) for path, data in graph_files(start).items()))
+
+    def add(b: Builder) -> None:
+        b.entity("rhine", types=["River"])
+        b.statement("rhine", "capital", object="bonn", source="b")
+
+    said = "break its rules .* of the type Country; rhine is of River"
+    with pytest.raises(Conflict, match=said):
+        merge(graphs, propose(graphs, more(start, add)))
+    # Nor does it help to strike the rule in the same pull request.
+    with pytest.raises(Conflict, match=said):
+        merge(graphs, propose(graphs, more(replace(start, file=FILE), add)))
+    good = more(start, lambda b: b.statement("fr", "borders", object="kz", source="b"))
+    merge(graphs, propose(graphs, good))
+
+
 def test_statements_that_pass_for_others_are_refused(graphs: Place) -> None:
     import pyarrow as pa
 

@@ -2,13 +2,14 @@
 """The driver of knowledge graphs: all of a graph's files are merged at once.
 
 Statements are united and nothing is deleted; values that contradict each other are ranked by the
-graph's policy and by people's decisions, and are no conflict of files. A merge that breaks a shape
-which main holds is refused.
+graph's policy and by people's decisions, and are no conflict of files. A merge that breaks a shape or a rule
+of main's is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plait.collaboration.merging.drivers.base import FileConflict, Outcome, Work
@@ -19,6 +20,7 @@ from plait.recipes.graph import FILE
 if TYPE_CHECKING:
     from plait.graphs.graph import Graph
     from plait.graphs.merging import Merged
+    from plait.graphs.violations import Violation
 
 NEEDED = ("graph/entities.parquet", "graph/statements.parquet")
 TABLES = (*NEEDED, "graph/identities.parquet", "graph/decisions.parquet")
@@ -50,7 +52,7 @@ class GraphDriver:
 
         Raises:
             BadInput: one of the graphs is damaged.
-            Conflict: the result would break a shape that main holds.
+            Conflict: the result would break a shape or a rule that main holds.
         """
         from plait.graphs.merging import merge
         from plait.graphs.storage import graph_files
@@ -66,7 +68,7 @@ class GraphDriver:
         except BadInput as error:
             return Outcome(conflicts=(FileConflict(FILE, self.name, error.message, text=True),))
         work.check()
-        _check_shapes(work, main, merged)
+        _check(work, main, merged)
         files = graph_files(merged.graph)
         operations: list[Operation] = []
         for path in (FILE, *TABLES):
@@ -100,35 +102,76 @@ def _graph(work: Work, oid: str, origin: str) -> Graph:
     return read_graph_from(read, origin, verify=True)
 
 
-def _check_shapes(work: Work, main: Graph, merged: Merged) -> None:
-    path = merged.graph.file.shapes
-    if path is None:
-        return
-    from plait.graphs.constraints import check_shapes
+def _check(work: Work, main: Graph, merged: Merged) -> None:
+    """Refuse a merge that breaks shapes or rules; what main broke before is not held against it.
 
-    # The shapes are main's own: a pull request cannot loosen the rule that judges it.
-    oid = work.sides.main if path in work.sides.at_main else work.sides.head
-    entries = work.sides.at_main if oid == work.sides.main else work.sides.at_head
-    if path not in entries:
-        raise BadInput(f"graph.yaml names the shapes '{path}', which are not there.")
+    The judge is main: its shapes and its rules, whatever the pull request makes of them. Those that
+    the merge would bring are held to as well.
+    """
+    from plait.graphs.constraints import check_shapes
+    from plait.graphs.rules import check_rules
+
+    for origin, shapes in _shapes(work, main, merged):
+        _compare(
+            work,
+            f"shapes ('{origin}')",
+            partial(check_shapes, shapes=shapes, origin=origin),
+            main,
+            merged.graph,
+        )
+    files = [main.file] if main.file == merged.graph.file else [main.file, merged.graph.file]
+    for file in files:
+        _compare(work, f"rules ('{FILE}')", partial(check_rules, file=file), main, merged.graph)
+
+
+def _shapes(work: Work, main: Graph, merged: Merged) -> list[tuple[str, str]]:
+    """Return the shapes to hold to by the name of their file: main's, then what would be new."""
+    sides = work.sides
+    found: list[tuple[str, str]] = []
+    if main.file.shapes is not None:
+        if main.file.shapes in sides.at_main:
+            found.append((main.file.shapes, _text(work, sides.main, main.file.shapes)))
+        elif main.file.shapes not in sides.at_head:
+            raise BadInput(_lacking(main.file.shapes))
+    path = merged.graph.file.shapes
+    if path is not None:
+        # Who names a file as shapes brings it, or main has it under that name.
+        oid = sides.head if path in sides.at_head else sides.main
+        if path not in (sides.at_head if oid == sides.head else sides.at_main):
+            raise BadInput(_lacking(path))
+        one = (path, _text(work, oid, path))
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def _lacking(path: str) -> str:
+    return f"graph.yaml names the shapes '{path}', which are not there."
+
+
+def _text(work: Work, oid: str, path: str) -> str:
     try:
-        shapes = work.sides.content(oid, path).decode()
+        return work.sides.content(oid, path).decode()
     except UnicodeDecodeError:
         raise BadInput(f"'{path}' is not UTF-8.") from None
-    found = [one for one in check_shapes(merged.graph, shapes, path) if one.severity == "violation"]
+
+
+def _compare(
+    work: Work, what: str, find: Callable[[Graph], list[Violation]], main: Graph, merged: Graph
+) -> None:
+    work.check()
+    found = [one for one in find(merged) if one.severity == "violation"]
     if not found:
         return
     work.check()
-    before = {(one.entity, one.path, one.message) for one in check_shapes(main, shapes, path)}
-    fresh = [one for one in found if (one.entity, one.path, one.message) not in before]
+    before = {(one.entity, one.path, one.value, one.message) for one in find(main)}
+    fresh = [one for one in found if (one.entity, one.path, one.value, one.message) not in before]
     if fresh:
         told = "; ".join(
-            f"{one.entity} {one.path}: {one.message}".replace("\n", " ")[:200]
+            f"{one.entity} {one.path}: {one.message}".replace("\n", " ")[:300]
             for one in fresh[:SHOWN]
         )
-        raise Conflict(
-            f"The merged graph would break its shapes ('{path}') in {len(fresh):,} places: {told}"
-        )
+        raise Conflict(f"The merged graph would break its {what} in {len(fresh):,} places: {told}")
 
 
 def _stored(work: Work, path: str, data: bytes) -> Operation:
