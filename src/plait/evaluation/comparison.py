@@ -108,8 +108,9 @@ def compare(
 ) -> Comparison:
     """Compare two evaluations of the same items; differences are ``a`` minus ``b``.
 
-    A bootstrap over groups, paired (both models see the same draws), inside each task. Beside it
-    stand a test by exchanging whole groups and, for classification, McNemar's.
+    A bootstrap over groups, paired (both models see the same draws), inside each task; its bounds
+    hold if one more group were as bad as the worst (`bootstrap.plus_one`). Beside it stand a test
+    by exchanging whole groups and, for classification, McNemar's.
 
     Raises:
         BadInput: if the two were not measured on the same items.
@@ -128,7 +129,9 @@ def compare(
         measure = kind.measure(
             [first.items, second.items], [first.about, second.about], first.metric
         )
-        samples[name] = bootstrap.resample(measure, resamples=resamples, seed=seed, key=name)
+        samples[name] = bootstrap.resample(
+            measure, resamples=resamples, seed=seed, key=name, bounds=True
+        )
         found[name] = replace(
             _difference([samples[name]], [first], confidence),
             smallest_class=kind.smallest_class(first.items, first.about),
@@ -160,15 +163,15 @@ def _difference(
 ) -> Difference:
     kinds = [metrics.metric(result.metric) for result in results]
     most = max(one.high - one.low for one in kinds)
-    strayed = bootstrap.deviations(samples, bootstrap.as_difference(0, 1))
+    bounds = bootstrap.plus_one(samples, bootstrap.as_difference(0, 1))
     side = (1 + confidence) / 2
-    p = strayed.p_value()
+    p = bootstrap.deviations(samples, bootstrap.as_difference(0, 1)).p_value()
     return Difference(
-        effect=strayed.effect,
-        low=max(-most, strayed.lower(side)),
-        high=min(most, strayed.upper(side)),
-        lower=max(-most, strayed.lower(confidence)),
-        upper=min(most, strayed.upper(confidence)),
+        effect=bounds.effect,
+        low=max(-most, bounds.lower(side)),
+        high=min(most, bounds.upper(side)),
+        lower=max(-most, bounds.lower(confidence)),
+        upper=min(most, bounds.upper(confidence)),
         p=p,
         p_adjusted=p,
         n=sum(result.n for result in results),

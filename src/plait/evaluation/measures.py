@@ -39,6 +39,16 @@ class Measure(Protocol):
     def draw(self, random: np.random.Generator, resamples: int) -> Floats:
         """Return the scores on groups drawn with replacement, [resamples, models]."""
 
+    def weigh(self, random: np.random.Generator, resamples: int) -> Floats:
+        """Return the scores on groups of random weights, [resamples, models].
+
+        The weights are Dirichlet(1, …, 1): Rubin's Bayesian bootstrap ("The Bayesian bootstrap",
+        Annals of Statistics 9, 1981).
+        """
+
+    def without(self) -> Floats:
+        """Return the scores without each of the groups in turn, [groups, models]."""
+
     def exchange(self, random: np.random.Generator, rounds: int) -> Floats:
         """Return two models' scores with their answers to random groups exchanged, [rounds, 2]."""
 
@@ -66,6 +76,32 @@ class Additive:
         Groups with the same numbers are alike: drawing kinds of groups gives the same distribution
         and costs far less than drawing groups.
         """
+        groups = self.groups
+
+        def drawn(often: Integers, size: int) -> Floats:
+            return random.multinomial(groups, often / groups, size=size).astype(np.float64)
+
+        return self._over_kinds(drawn, resamples)
+
+    def weigh(self, random: np.random.Generator, resamples: int) -> Floats:
+        """Return the scores on groups of random weights, [resamples, models].
+
+        The weights of alike groups sum to a gamma variable of their number.
+        """
+        groups = self.groups
+
+        def drawn(often: Integers, size: int) -> Floats:
+            found = random.standard_gamma(often, size=(size, len(often)))
+            weights: Floats = found * (groups / found.sum(axis=1, keepdims=True))
+            return weights
+
+        return self._over_kinds(drawn, resamples)
+
+    def without(self) -> Floats:
+        """Return the scores without each of the groups in turn, [groups, models]."""
+        return self.metric(self.table.sum(axis=0)[None] - self.table)
+
+    def _over_kinds(self, drawn: Callable[[Integers, int], Floats], resamples: int) -> Floats:
         groups, shape = len(self.table), self.table.shape[1:]
         kinds, often = np.unique(self.table.reshape(groups, -1), axis=0, return_counts=True)
         resamples = max(LEAST, min(resamples, MAX_DRAWN // len(kinds)))
@@ -73,8 +109,7 @@ class Additive:
         chunk = max(1, MAX_CELLS // len(kinds))
         for start in range(0, resamples, chunk):
             size = min(chunk, resamples - start)
-            drawn = random.multinomial(groups, often / groups, size=size)
-            parts.append(self.metric((drawn @ kinds).reshape(size, *shape)))
+            parts.append(self.metric((drawn(often, size) @ kinds).reshape(size, *shape)))
         return np.concatenate(parts)
 
     def exchange(self, random: np.random.Generator, rounds: int) -> Floats:
@@ -119,14 +154,32 @@ class Ranked:
 
     def draw(self, random: np.random.Generator, resamples: int) -> Floats:
         """Return the correlations on groups drawn with replacement, [resamples, models]."""
-        resamples = max(LEAST, min(resamples, MAX_DRAWN // (4 * len(self.target))))
         shares = np.full(self.groups, 1 / self.groups)
+        return self._drawn(
+            lambda n: random.multinomial(self.groups, shares, size=n).astype(np.float64), resamples
+        )
+
+    def weigh(self, random: np.random.Generator, resamples: int) -> Floats:
+        """Return the correlations on groups of random weights, [resamples, models]."""
+        return self._drawn(lambda n: random.standard_gamma(1.0, (n, self.groups)), resamples)
+
+    def without(self) -> Floats:
+        """Return the correlations without each of the groups in turn, [groups, models]."""
+        chunk = max(1, MAX_CELLS // len(self.target))
+        numbers = np.arange(self.groups)
+        parts = [
+            self._scores((self.group[None] != numbers[at : at + chunk, None]).astype(np.float64))
+            for at in range(0, self.groups, chunk)
+        ]
+        return np.concatenate(parts)
+
+    def _drawn(self, weights: Callable[[int], Floats], resamples: int) -> Floats:
+        resamples = max(LEAST, min(resamples, MAX_DRAWN // (4 * len(self.target))))
         parts = []
         chunk = max(1, MAX_CELLS // len(self.target))
         for start in range(0, resamples, chunk):
-            size = min(chunk, resamples - start)
-            drawn = random.multinomial(self.groups, shares, size=size)
-            parts.append(self._scores(drawn[:, self.group].astype(np.float64)))
+            drawn = weights(min(chunk, resamples - start))
+            parts.append(self._scores(drawn[:, self.group]))
         return np.concatenate(parts)
 
     def exchange(self, random: np.random.Generator, rounds: int) -> Floats:

@@ -44,7 +44,7 @@ PASSES: Verdict = "passes"
 REGRESSES: Verdict = "regresses"
 UNDECIDED: Verdict = "not enough data"
 
-MINIMUM_GROUPS = 10
+MINIMUM_GROUPS = 20
 MINIMUM_PER_CLASS = 5
 """Fewer groups, or items of a class, and no interval means anything."""
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from plait.errors import BadInput
 from plait.evaluation import Evaluation, ItemScore, compare, judge, measures, results
-from plait.evaluation.bootstrap import holm, student
+from plait.evaluation.bootstrap import as_difference, holm, plus_one, resample, student
 from plait.evaluation.results import score_items, summarise
+from plait.evaluation.types import task_type
 from plait.recipes.project import GateSpec, TaskSpec
 
 from .simulated import simulate, true_difference
@@ -77,6 +78,74 @@ def test_a_model_that_is_worse_by_the_margin_rarely_passes() -> None:
 
 
 @pytest.mark.usefixtures("single_scores_without_intervals")
+def right_and_wrong(n: int, lost: int) -> tuple[tuple[ItemScore, ...], tuple[ItemScore, ...]]:
+    """A model that is always right, and one that has the first items wrong."""
+    label = [k % 2 for k in range(n)]
+    return tuple(
+        tuple(
+            ItemScore(str(k), str(k), label[k], 1 - label[k] if k < wrong else label[k], 0.5)
+            for k in range(n)
+        )
+        for wrong in (lost, 0)
+    )  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("n", "lost"), [(240, 0), (240, 1), (240, 6), (100, 12), (1_000, 20)])
+def test_of_items_that_are_right_or_wrong_the_bound_is_clopper_and_pearsons(
+    n: int, lost: int
+) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    worse, better = right_and_wrong(n, lost)
+    measure = task_type("text-classification").measure(
+        [worse, better], [{"classes": 2}] * 2, "accuracy"
+    )
+    found = plus_one([resample(measure, resamples=40_000, bounds=True)], as_difference(0, 1)).lower(
+        0.95
+    )
+    exact = float(stats.beta.ppf(0.95, lost + 1, n - lost))
+    assert found == pytest.approx(-exact, rel=0.03)
+    # widened for the number of groups, so never closer than chance makes the draws
+    assert -found > 0.985 * exact
+
+
+def test_of_several_tasks_one_has_the_group_more() -> None:
+    worse, better = right_and_wrong(120, 12)
+    measure = task_type("text-classification").measure(
+        [worse, better], [{"classes": 2}] * 2, "accuracy"
+    )
+    samples = [resample(measure, key=name, bounds=True) for name in "abcd"]
+    alone = plus_one(samples[:1], as_difference(0, 1))
+    together = plus_one(samples, as_difference(0, 1))
+    assert together.effect == pytest.approx(alone.effect)
+    reach = {n: one.effect - one.lower(0.95) for n, one in ((1, alone), (4, together))}
+    assert reach[4] == pytest.approx(reach[1] / 2, rel=0.15)
+
+
+def test_what_was_drawn_without_bounds_has_none() -> None:
+    worse, better = right_and_wrong(40, 3)
+    measure = task_type("text-classification").measure(
+        [worse, better], [{"classes": 2}] * 2, "accuracy"
+    )
+    with pytest.raises(ValueError, match="without bounds"):
+        plus_one([resample(measure)], as_difference(0, 1))
+
+
+@pytest.mark.usefixtures("single_scores_without_intervals")
+@pytest.mark.parametrize("documents", [20, 40])
+def test_few_documents_do_not_let_harm_through(documents: int) -> None:
+    """Harm that documents carry is skewed: the percentile bootstrap lets 20 and 25 through here."""
+    random = np.random.default_rng(documents)
+    skills = (1.1, 1.6)
+    margin = -true_difference(skills)
+    specs = [TaskSpec("only", "d", margin=margin)]
+    gate = GateSpec(margin=1.0, minimum_gain=-1.0)
+    worlds, passed = 400, 0
+    for _ in range(worlds):
+        a, b = simulate(random, skills, documents=documents)
+        passed += judge(compare(a, b, resamples=400), gate, specs).verdict == "passes"
+    assert passed <= 15
+
+
 def test_equal_models_are_seldom_called_worse_however_many_tasks() -> None:
     random = np.random.default_rng(2)
     names = ("a", "b", "c", "d")

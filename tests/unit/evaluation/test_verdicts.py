@@ -167,10 +167,10 @@ def test_a_demanded_gain_must_be_there() -> None:
 
 
 def test_too_few_documents_or_items_of_a_label_are_never_enough() -> None:
-    few = replace(GAIN, groups=9)
+    few = replace(GAIN, groups=19)
     judged = judge(comparison(GAIN, a=few), GATE, specs("a"))
     assert judged.verdict == "not enough data"
-    assert "9 documents are too few" in judged.reason
+    assert "19 documents are too few" in judged.reason
     rare = replace(GAIN, smallest_class=4)
     assert "rarest label" in judge(comparison(GAIN, a=rare), GATE, specs("a")).reason
 

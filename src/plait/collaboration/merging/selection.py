@@ -12,6 +12,9 @@ With n contributions there are 2^n subsets. Here some of them are measured on va
 
 A set is scored by the mean over tasks; what a protected task loses beyond its margin against main
 counts against it. The number of measured sets grows like n, not like 2^n.
+
+What may not be merged together is told beforehand: `Search.rank` measures each alone, and
+`Search.keep` goes on with those that the caller lets in.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ class Selection:
     """For each that was left out, what taking it in would change, by task."""
     asked: int
     """Different sets that were measured."""
+    others: tuple[Coalition, ...] = ()
+    """Other sets that were measured and do better than main, the best first."""
 
 
 def select(
@@ -65,26 +70,41 @@ def select(
         clearly: see `CLEARLY`.
         most: sets that may be measured before the search ends with what it has.
     """
-    return _Search(sorted(set(players)), ask, margins or {}, clearly, most).run()
+    return Search(players, ask, margins=margins, clearly=clearly, most=most).run()
 
 
-class _Search:
+class Search:
+    """A search for the set to merge together; see `select` for the arguments."""
+
     def __init__(
         self,
-        players: list[int],
+        players: Iterable[int],
         ask: Ask,
-        margins: Mapping[str, float],
-        clearly: float,
-        most: int | None,
+        *,
+        margins: Mapping[str, float] | None = None,
+        clearly: float = CLEARLY,
+        most: int | None = None,
     ) -> None:
-        self.players = players
+        self.players = sorted(set(players))
         self.ask = ask
-        self.margins = margins
+        self.margins = margins or {}
         self.clearly = clearly
         self.most = most
         self.table: dict[Coalition, Scores] = {}
 
+    def rank(self) -> list[int]:
+        """Return the contributions by what each gives alone, the best first."""
+        self.measure([frozenset(), *(frozenset({player}) for player in self.players)])
+        return sorted(self.players, key=lambda one: (-self.value(frozenset({one})), one))
+
+    def keep(self, players: Iterable[int]) -> None:
+        """Go on with these contributions alone."""
+        self.players = sorted(set(players))
+        kept = frozenset(self.players)
+        self.table = {one: scores for one, scores in self.table.items() if one <= kept}
+
     def run(self) -> Selection:
+        """Choose the set."""
         everybody = frozenset(self.players)
         alone = {player: frozenset({player}) for player in self.players}
         self.measure([frozenset(), everybody, *alone.values()])
@@ -95,16 +115,23 @@ class _Search:
             if smaller == best:
                 break
             best = smaller
-        best = self.take_in(best)
-        outside = sorted(everybody - best)
-        self.measure([best | {one} for one in outside])
-        found = self.table[best]
+        return self.told(self.take_in(best))
+
+    def told(self, chosen: Coalition) -> Selection:
+        """Say of a measured set what is known of it and of the others."""
+        outside = sorted(frozenset(self.players) - chosen)
+        self.measure([chosen | {one} for one in outside])
+        found, none = self.table[chosen], self.value(frozenset())
         costs = {
             one: {name: scores[name] - found[name] for name in found}
             for one in outside
-            if (scores := self.table.get(best | {one})) is not None
+            if (scores := self.table.get(chosen | {one})) is not None
         }
-        return Selection(best, found, self.table[frozenset()], costs, len(self.table))
+        others = [one for one in self.table if one != chosen and self.value(one) > none]
+        others.sort(key=lambda one: (-self.value(one), -len(one), sorted(one)))
+        return Selection(
+            chosen, found, self.table[frozenset()], costs, len(self.table), tuple(others)
+        )
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -168,9 +195,11 @@ class _Search:
             self.table.update(zip(wanted, map(dict, self.ask(wanted)), strict=True))
 
     def spent(self) -> bool:
+        """Tell whether no more sets may be measured."""
         return self.most is not None and len(self.table) >= self.most
 
     def value(self, coalition: Coalition) -> float:
+        """Return a measured set's mean score, less what protected tasks lose beyond margins."""
         scores, main = self.table[coalition], self.table[frozenset()]
         lost = sum(
             max(0.0, main[name] - scores[name] - margin)

@@ -10,7 +10,7 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.collaboration.merging.selection import CLEARLY, Coalition, Selection, select
+from plait.collaboration.merging.selection import CLEARLY, Coalition, Search, Selection, select
 
 TASKS = ("shop", "press")
 
@@ -103,3 +103,28 @@ def test_the_answer_is_the_same_each_time() -> None:
         return select(range(1, 9), Fusion({n: 0.01 * (n - 4) for n in range(1, 9)}, pairs=0.01))
 
     assert run() == run()
+
+
+def test_other_sets_are_told_from_the_best_on_and_what_each_leaves_out_costs() -> None:
+    fusion = Fusion({1: 0.05, 2: 0.04, 3: -0.03})
+    search = Search(fusion.worth, fusion)
+    found = search.run()
+    assert found.chosen == {1, 2}
+    values = [fusion.value(one) for one in found.others]
+    assert values == sorted(values, reverse=True)
+    assert all(fusion.value(found.chosen) >= value > fusion.value(frozenset()) for value in values)
+    other = search.told(frozenset({1}))
+    assert set(other.costs) == {2, 3}
+    assert other.costs[2]["shop"] > 0 > other.costs[3]["shop"]
+    assert len(fusion.asked) == len(set(fusion.asked)), "nothing is asked twice"
+
+
+def test_only_those_that_were_let_in_are_tried_together() -> None:
+    fusion = Fusion({1: 0.05, 2: 0.04, 3: 0.06, 4: -0.02})
+    search = Search(fusion.worth, fusion)
+    assert search.rank() == [3, 1, 2, 4]
+    search.keep([1, 2, 4])
+    found = search.run()
+    assert found.chosen == {1, 2}
+    assert all(3 not in one for one in (*found.others, found.chosen))
+    assert not [one for one in fusion.asked if 3 in one and len(one) > 1]
