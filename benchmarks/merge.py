@@ -247,26 +247,31 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
     }
 
 
-def same_share(one: Path, other: Path) -> float:
-    """Return the share of elements that two outputs have in common.
+def same_share(one: Path, other: Path) -> tuple[float, float]:
+    """Return the share of elements that two outputs have in common, and how far others are apart.
 
     bfloat16 is compared bit by bit; of float32, sums in another order, up to a part in a million.
+    The largest difference of two elements is given in root mean squares of their tensor.
     """
     sys.path.insert(0, str(SRC))
     from plait.fusion.weights.checkpoints import open_checkpoint
 
     first, second = open_checkpoint(one).tensors, open_checkpoint(other).tensors
     equal = total = 0
+    largest = 0.0
     for name, entry in first.items():
         kind = np.uint16 if entry.code == "BF16" else np.float32
-        values = [np.fromfile(e.path, kind, e.size, offset=e.offset) for e in (entry, second[name])]
-        if kind is np.float32:
-            near = np.isclose(values[0], values[1], rtol=1e-6, atol=0)
-            equal += int(np.count_nonzero(near))
-        else:
-            equal += int(np.count_nonzero(values[0] == values[1]))
+        a, b = (np.fromfile(e.path, kind, e.size, offset=e.offset) for e in (entry, second[name]))
         total += entry.size
-    return equal / total
+        if kind is np.uint16:
+            equal += int(np.count_nonzero(a == b))
+            a, b = (v.astype(np.uint32) << 16 for v in (a, b))
+            a, b = (v.view(np.float32) for v in (a, b))
+        else:
+            equal += int(np.count_nonzero(np.isclose(a, b, rtol=1e-6, atol=0)))
+        size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
+        largest = max(largest, float(np.abs(a - b).max()) / (size or 1.0))
+    return equal / total, largest
 
 
 def best(
@@ -303,7 +308,8 @@ def compare(method: str, folder: Path, size: int, chosen: argparse.Namespace) ->
         row["mergekit"] = best(command, outs["mergekit"], chosen.repeat, gb)
         for who, ratio in (("plait", "cpu_ratio"), ("again", "cpu_ratio_again")):
             row[ratio] = round(row["mergekit"]["cpu_seconds"] / row[who]["cpu_seconds"], 1)
-        row["same_elements"] = same_share(outs["plait"], outs["mergekit"])
+        same, largest = same_share(outs["plait"], outs["mergekit"])
+        row["same_elements"], row["largest_difference"] = same, float(f"{largest:.2g}")
     for out in outs.values():
         shutil.rmtree(out, ignore_errors=True)
     return row
@@ -337,7 +343,8 @@ def say(method: str, row: dict[str, Any]) -> None:
         print(
             f"{method:16} mergekit / plait: {row['cpu_ratio']} x CPU, again "
             f"{row['cpu_ratio_again']} x; "
-            f"{row['same_elements']:.4%} of the elements the same",
+            f"{row['same_elements']:.4%} of the elements the same, the others at most "
+            f"{row['largest_difference']:.1e} of the tensor's root mean square apart",
             flush=True,
         )
 

@@ -179,13 +179,20 @@ def merge_table() -> str:
     told = [r[w]["load"] for r in _merge_rows() for w in ("plait", "mergekit") if w in r]
     text = (
         f"Measured on a machine of 2 cores at a load of {_between(told)}: seconds on the clock are "
-        "those of a busy machine. Rows without mergekit's figures were run with Plait alone."
+        "those of a busy machine. Rows without mergekit's figures were run with Plait alone. Two "
+        "bfloat16 elements are the same if their bits are, two of float32 up to a millionth; how "
+        "far the others are apart at most is in root mean squares of their tensor."
     )
     return "\n".join([*lines, "", text])
 
 
 def _same(row: dict[str, Any]) -> str:
-    return "random draws" if row["method"] in RANDOM else f"{100 * row['same_elements']:.1f}%"
+    if row["method"] in RANDOM:
+        return "random draws"
+    same, apart = row["same_elements"], row.get("largest_difference", 0.0)
+    return f"{100 * same:.1f}%" + (
+        f", others within {apart:.0e}" if same < 0.9995 and apart else ""
+    )
 
 
 def _between(loads: list[float]) -> str:
