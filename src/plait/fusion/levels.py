@@ -15,6 +15,7 @@ from plait.fusion.datasets import data_folder, refuse_scored_on_seen
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.weights import methods as weight_methods
 from plait.fusion.weights.opening import Resolver
+from plait.recipes._reading import is_text
 from plait.recipes.fusion import FusionRecipe, hint, load_stages
 from plait.recipes.levels import parse_splits, read_level
 from plait.recipes.mixture import read_mixture
@@ -203,7 +204,7 @@ def beside(
 
 def folder_of(recipe: str | Path | Mapping[str, Any] | FusionRecipe) -> Path:
     """Return where a recipe's relative paths start: its own folder, else where we are."""
-    written = isinstance(recipe, str) and ("\n" in recipe or ": " in recipe)
+    written = isinstance(recipe, str) and is_text(recipe)
     return Path(recipe).parent if isinstance(recipe, str | Path) and not written else Path()
 
 

@@ -68,6 +68,37 @@ def read_mapping(text: str, origin: str, max_characters: int) -> dict[str, Any]:
     return data
 
 
+def is_text(recipe: str) -> bool:
+    """Tell whether a string is a recipe itself rather than the path of one."""
+    return "\n" in recipe or ": " in recipe or recipe.lstrip().startswith("{")
+
+
+def top_keys(text: str) -> tuple[str, ...]:
+    """Return the keys at the top of YAML text's first mapping, in block or flow style (JSON too).
+
+    Values are passed over and never built, so that this is safe with any text; of text that is
+    broken, the keys before the break.
+    """
+    found: list[str] = []
+    depth, key = 0, True  # at depth 1 keys and values take turns
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            opens = isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent)
+            closes = isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent)
+            if depth == 0 and isinstance(event, yaml.SequenceStartEvent | yaml.ScalarEvent):
+                break
+            if depth == 1 and (opens or isinstance(event, yaml.ScalarEvent | yaml.AliasEvent)):
+                if key and isinstance(event, yaml.ScalarEvent):
+                    found.append(event.value)
+                key = not key
+            depth += opens - closes
+            if closes and depth == 0:
+                break
+    except (yaml.YAMLError, RecursionError, ValueError):
+        pass  # whoever reads the whole says what is wrong with it
+    return tuple(found)
+
+
 def short(value: object) -> str:
     """Give a value as text fit for an error message."""
     text = type(value).__name__ if isinstance(value, dict | list) else " ".join(str(value).split())

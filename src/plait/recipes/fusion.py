@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from plait.errors import BadInput
+from plait.recipes._reading import is_text
 from plait.recipes.levels import Splits, dump_splits, parse_splits
 from plait.recipes.parameters import (
     Gradient,
@@ -291,7 +292,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _text_of(recipe: str | Path) -> tuple[str, str]:
-    if isinstance(recipe, str) and ("\n" in recipe or ": " in recipe):
+    if isinstance(recipe, str) and is_text(recipe):
         if len(recipe) > MAX_RECIPE_BYTES:
             raise BadInput(f"The recipe is longer than {MAX_RECIPE_BYTES:,} characters.")
         return recipe, "The recipe"

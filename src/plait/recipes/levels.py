@@ -15,13 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
-from plait.recipes._reading import choice, keys, number, read_mapping, short, text, whole
+from plait.recipes._reading import (
+    choice,
+    is_text,
+    keys,
+    number,
+    read_mapping,
+    short,
+    text,
+    top_keys,
+    whole,
+)
 from plait.recipes.project import TaskSpec, parse_tasks
 from plait.recipes.references import reference
 
 MAX_CHARACTERS = 1_000_000
 MAX_MEMBERS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_METHOD = re.compile(r"(?<!\w)method[\"']?\s*:")
 
 KEYS = (
     "method",
@@ -105,20 +116,19 @@ def read_level(recipe: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], 
     """
     if isinstance(recipe, Mapping):
         data, folder = dict(recipe), Path()
-    elif isinstance(recipe, Path) or ("\n" not in recipe and ": " not in recipe):
+        return (data, folder) if "method" in data and "merge_method" not in data else None
+    origin, folder, content = "The recipe", Path(), str(recipe)
+    if isinstance(recipe, Path) or not is_text(recipe):
         path = Path(recipe)
+        origin, folder = f"The recipe {path}", path.parent
         try:
             content = path.read_text("utf-8") if path.stat().st_size <= MAX_CHARACTERS else ""
         except (OSError, UnicodeDecodeError):
             return None  # the reader of weight recipes says what is wrong with the file
-        if not re.search(r"^[\"']?method[\"']?\s*:", content, re.MULTILINE):
-            return None
-        data, folder = read_mapping(content, f"The recipe {path}", MAX_CHARACTERS), path.parent
-    else:
-        if not re.search(r"^[\"']?method[\"']?\s*:", recipe, re.MULTILINE):
-            return None
-        data, folder = read_mapping(recipe, "The recipe", MAX_CHARACTERS), Path()
-    return (data, folder) if "method" in data and "merge_method" not in data else None
+    found = top_keys(content) if _METHOD.search(content) else ()
+    if "method" not in found or "merge_method" in found:
+        return None
+    return read_mapping(content, origin, MAX_CHARACTERS), folder
 
 
 def parse_level(

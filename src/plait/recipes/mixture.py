@@ -7,14 +7,13 @@ each layer's experts says which of them a token goes to.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
-from plait.recipes._reading import choice, keys, number, read_mapping, whole
+from plait.recipes._reading import choice, is_text, keys, number, read_mapping, top_keys, whole
 from plait.recipes.fusion import DTYPES, MAX_RECIPE_BYTES
 from plait.recipes.references import reference
 
@@ -76,14 +75,14 @@ def read_mixture(recipe: object) -> MixtureRecipe | None:
     if not isinstance(recipe, str | Path):
         return None
     origin, content = "The recipe", str(recipe)
-    if isinstance(recipe, Path) or ("\n" not in content and ": " not in content):
+    if isinstance(recipe, Path) or not is_text(content):
         path = Path(recipe)
         origin = f"The recipe {path}"
         try:
             content = path.read_text("utf-8") if path.stat().st_size <= MAX_RECIPE_BYTES else ""
         except (OSError, UnicodeDecodeError):
             return None  # the reader of other recipes says what is wrong with the file
-    if not re.search(r"^[\s{\"']*experts[\"']?\s*:", content, re.MULTILINE):
+    if "experts" not in content or "experts" not in top_keys(content):
         return None
     try:
         data = read_mapping(content, origin, MAX_RECIPE_BYTES)
