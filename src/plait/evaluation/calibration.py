@@ -141,28 +141,49 @@ def tempered(probabilities: Floats, by: float) -> Floats:
     return found
 
 
-def _measure(
-    confidence: Floats, right: NDArray[np.bool_], given: Floats, brier: float, bins: int
-) -> Calibration:
+def reliability(
+    confidence: Floats,
+    right: NDArray[np.bool_],
+    *,
+    weights: Floats | None = None,
+    bins: int = BINS,
+) -> tuple[tuple[Bin, ...], float]:
+    """Return the reliability table in bins of equal width, and the expected calibration error.
+
+    Args:
+        confidence: what was said of each item [items], from 0 to 1.
+        right: whether it was so [items].
+        weights: how many items each stands for [items] (default: one); a bin's `n` is their sum,
+            rounded.
+        bins: how many.
+    """
+    held = np.ones(len(confidence)) if weights is None else weights
     edges = np.linspace(0, 1, bins + 1)
     # a bin has its upper edge, as in Guo et al.
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = []
+    rows, ece, total = [], 0.0, float(held.sum())
     for number in range(bins):
         inside = place == number
-        n = int(inside.sum())
-        sure = float(confidence[inside].mean()) if n else 0.0
-        share = float(right[inside].mean()) if n else 0.0
-        rows.append(Bin(float(edges[number]), float(edges[number + 1]), n, sure, share))
+        n = float(held[inside].sum())
+        sure = float(np.average(confidence[inside], weights=held[inside])) if n else 0.0
+        share = float(np.average(right[inside], weights=held[inside])) if n else 0.0
+        rows.append(Bin(float(edges[number]), float(edges[number + 1]), round(n), sure, share))
+        ece += n / total * abs(sure - share)
+    return tuple(rows), ece
+
+
+def _measure(
+    confidence: Floats, right: NDArray[np.bool_], given: Floats, brier: float, bins: int
+) -> Calibration:
+    rows, ece = reliability(confidence, right, bins=bins)
     total = len(confidence)
-    ece = sum(one.n / total * abs(one.confidence - one.accuracy) for one in rows)
     order = np.argsort(confidence, kind="stable")
     adaptive = 0.0
     for part in np.array_split(order, min(bins, total)):
         apart = abs(float(confidence[part].mean()) - float(right[part].mean()))
         adaptive += len(part) / total * apart
     nll = float(-np.log(np.maximum(given, LEAST)).mean())
-    return Calibration(float(ece), adaptive, brier, nll, tuple(rows))
+    return Calibration(ece, adaptive, brier, nll, rows)
 
 
 def _check(probabilities: Floats, labels: NDArray[np.integer[Any]]) -> None:

@@ -32,9 +32,15 @@ Database = Annotated[str | None, typer.Option(help="The database's name.")]
 
 @graph.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="A file, or the folder of a WordNet database.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A file, the folder of a WordNet database, or a set that PyKEEN's package "
+            "carries: pykeen:umls, pykeen:kinships, pykeen:nations."
+        ),
+    ],
     out: Out,
-    source: SourceName,
+    source: SourceName = "",
     format: FormatName = None,
     like: Annotated[
         Path | None,
@@ -45,14 +51,23 @@ def import_(
     """Make a graph of another program's file: triples, RDF, GraphML, OBO, WordNet."""
     from dataclasses import replace
 
+    from plait.errors import BadInput
     from plait.graphs.exchange import import_graph
+    from plait.graphs.exchange.bundled import PREFIX, import_bundled
     from plait.graphs.storage import write_graph
     from plait.recipes.graph import GraphFile, Source, parse_graph_file
 
+    bundled = str(path).startswith(PREFIX)
+    if not source and not bundled:
+        raise BadInput("Name the statements' origin with --source, as --source geonames.")
+
     file = parse_graph_file(like.read_text("utf-8"), str(like)) if like else GraphFile()
-    if licence:
+    if licence and source:
         file = replace(file, sources={**file.sources, source: Source(licence=licence)})
-    made = import_graph(path, source=source, format=format, file=file, progress=show_count)
+    if bundled:
+        made = import_bundled(str(path), file=file, licence=licence, progress=show_count)
+    else:
+        made = import_graph(path, source=source, format=format, file=file, progress=show_count)
     graph = made.graph
     write_graph(graph, out, card={"license": licence} if licence else None)
     clear_line()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import time
 import warnings
 from collections.abc import Callable
@@ -235,14 +236,18 @@ def _train(model: Any, triples: Any, options: Options, every: bool, watch: _Watc
                 # PyKEEN's own way to end its loop before the last epoch
                 self.training_loop._should_stop = True
 
-    loop.train(
-        triples_factory=triples,
-        num_epochs=options.epochs,
-        batch_size=options.batch_size,
-        use_tqdm=False,
-        callbacks=Watching(),
-        pin_memory=False,
-    )
+    gc.freeze()  # PyKEEN collects garbage after every epoch, which walks over all that is loaded
+    try:
+        loop.train(
+            triples_factory=triples,
+            num_epochs=options.epochs,
+            batch_size=options.batch_size,
+            use_tqdm=False,
+            callbacks=Watching(),
+            pin_memory=False,
+        )
+    finally:
+        gc.unfreeze()
 
 
 def _check(options: Options) -> None:

@@ -17,7 +17,7 @@ pytest.importorskip("pykeen")
 
 from plait.graphs.learn.training import Options, embed
 
-OPTIONS = Options(model="complex", epochs=30, dimension=32, threads=1)
+OPTIONS = Options(model="complex", epochs=10, dimension=32, batch_size=32, threads=1)
 
 
 def ring(size: int = 40) -> Graph:
