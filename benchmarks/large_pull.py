@@ -2,8 +2,8 @@
 """Pull requests of a large model, from the upload to the landed merge: memory and time by stage.
 
 A server and its worker are started as ``plait serve`` starts them. The stock client uploads a
-generated Llama classifier (the shapes of a 1.5 B model, bfloat16) and two fine-tunes of it as pull
-requests; each is merged: planned, fused, judged on a private data set's items, credited, landed.
+generated Llama classifier (the shapes of a 1.5 B model, bfloat16) and a fine-tune of it, or two, as
+pull requests; each is merged: planned, fused, judged on a private data set's items, landed.
 Meanwhile the processor time and the anonymous memory of server, worker and client are read from
 ``/proc`` twenty times a second, and are told apart by the stages that the job's own log names.
 
@@ -124,19 +124,27 @@ def shapes(size: dict[str, int]) -> dict[str, tuple[tuple[int, ...], float]]:
 
 
 def drawn(place: int, shape: tuple[int, ...], deviation: float, tune: int) -> Iterator[np.ndarray]:
-    """Yield a tensor's values in pieces; a fine-tune's are the base's and a little more."""
+    """Yield a tensor's values in pieces, uniform; a fine-tune's are the base's and a little more.
+
+    ``deviation`` is the standard deviation of the base's.
+    """
     base, change = np.random.default_rng([place, 0]), np.random.default_rng([place, tune])
     left = int(np.prod(shape))
     while left:
         count = min(CHUNK, left)
         values = np.ones(count, np.float32)
         if deviation:
-            values = base.standard_normal(count, np.float32) * np.float32(deviation)
+            values = (base.random(count, np.float32) - np.float32(0.5)) * wide(deviation)
         if tune:
-            step = np.float32(0.05 * (deviation or 0.02))
-            values = values + change.standard_normal(count, np.float32) * step
+            more = change.random(count, np.float32) - np.float32(0.5)
+            values = values + more * wide(0.05 * (deviation or 0.02))
         yield values
         left -= count
+
+
+def wide(deviation: float) -> np.float32:
+    """Return the width of a uniform distribution of this standard deviation."""
+    return np.float32(deviation * 12**0.5)
 
 
 def head(rows: np.ndarray, tune: int) -> np.ndarray:
@@ -435,9 +443,9 @@ def run(bench: Bench, folder: Path, asked: argparse.Namespace) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--millions", type=int, default=1500)
-    parser.add_argument("--pulls", type=int, choices=(1, 2), default=2)
-    parser.add_argument("--items", type=int, default=64, help="of the gate")
-    parser.add_argument("--words", type=int, default=16, help="of an item")
+    parser.add_argument("--pulls", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--items", type=int, default=24, help="of the gate")
+    parser.add_argument("--words", type=int, default=8, help="of an item")
     parser.add_argument("--folder", type=Path, help="where to work; about ten models' bytes")
     parser.add_argument("--write", action="store_true", help="put the result into results/")
     asked = parser.parse_args()

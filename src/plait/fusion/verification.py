@@ -160,9 +160,14 @@ def verify(
     folders[lineage.base.revision] = base
     with tempfile.TemporaryDirectory(dir=work, prefix="plait-verify-") as name:
         here = Path(name)
+        # An adapter's repository has no whole model: its adapters are combined as they are.
+        alone = ADAPTER in lineage.base.files
         for one in lineage.contributions:
             origin = Origin(lineage.base.repository, one.revision, one.files)
             folder = take(origin, _title(one))
+            if alone:
+                folders[origin.revision] = folder
+                continue
             if ADAPTER in one.files:
                 own_base = fetch(one.base) if one.base is not None else base
                 folder = put_adapter(
@@ -184,14 +189,20 @@ def verify(
             return found
 
         outputs = lineage.base.files
-        if lineage.contributions:
-            outputs = fuse(
+        models = lineage.recipe.get("models")
+        if alone and lineage.contributions and isinstance(models, list) and len(models) == 1:
+            # One adapter was left, and taken as it was proposed.
+            named = models[0].get("model") if isinstance(models[0], Mapping) else None
+            outputs = _hashed(resolve(str(named)), lineage.output)
+        elif lineage.contributions:
+            made_here = fuse(
                 dict(lineage.recipe),
                 here / "made",
                 resolve=resolve,
                 progress=progress,
                 cancelled=cancelled,
-            ).outputs
+            )
+            outputs = _hashed(made_here.out, lineage.output) if alone else made_here.outputs
         # After every contribution was withdrawn the base is left as it is.
         made = [
             FileCheck("made again", path, stated, outputs.get(path))
@@ -209,6 +220,13 @@ def _compare(name: str, files: Mapping[str, str], folder: Path) -> list[FileChec
         FileCheck(name, path, stated, hashes.get(paths[path]))
         for path, stated in sorted(files.items())
     ]
+
+
+def _hashed(folder: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the sha256 of those of a folder's files that a lineage states."""
+    paths = [folder / path for path in wanted if (folder / path).is_file()]
+    found = hash_files(paths, threads=2, cached=False)
+    return {path.name: digest for path, digest in found.items()}
 
 
 def _commit(reference: str) -> str:

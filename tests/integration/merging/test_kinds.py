@@ -208,6 +208,34 @@ def test_tokens_of_two_contributions_are_united_with_their_embeddings(
     assert verified(town, tmp_path / "verify")
 
 
+def test_vocabularies_are_united_in_any_order(town: Town, tmp_path: Path) -> None:
+    """The same rows under the same numbers, byte for byte, whoever is merged first."""
+    added = {"shop": ["basket", "voucher"], "press": ["editor", "basket"]}
+    folders = {
+        name: with_tokens(town.models / "base", tmp_path / name, words, name)
+        for name, words in added.items()
+    }
+    folders["cinema"] = town.models / "cinema"
+    fixed = "method: linear, parameters: {weight: 1.0}"
+    rule = tiny.project(extra="gate: {margin: 0.9}\n").replace("budget: 4", fixed)
+    rule = rule.replace("margin: 0.15", "margin: 0.9")
+    made = []
+    for turn, order in enumerate((("shop", "press", "cinema"), ("cinema", "press", "shop"))):
+        here = build_town(tmp_path / f"hub{turn}", town.models, project=rule)
+        before = here.head()
+        pulls = {n: here.propose(n, folder, parent=before) for n, folder in folders.items()}
+        for name in order:
+            state = here.merge(pulls[name])
+            assert state["status"] == "merged", state["job"]["error"] or state["report"]["reason"]
+        folder = out_of(here, tmp_path / f"merged{turn}")
+        names = ("model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json")
+        made.append({name: (folder / name).read_bytes() for name in names})
+        here.hub.close()
+    assert b"voucher" in made[0]["tokenizer.json"]
+    for name, content in made[0].items():
+        assert content == made[1][name], name
+
+
 def test_tokens_that_move_old_ones_are_refused(town: Town, tmp_path: Path) -> None:
     folder = with_tokens(town.models / "base", tmp_path / "bad", ["basket"], "shop")
     path = folder / "tokenizer.json"

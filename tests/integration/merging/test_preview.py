@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +91,46 @@ def test_a_preview_is_downloaded_with_the_stock_client(
     assert town.state(pull)["preview"] is None
     with pytest.raises(RevisionNotFoundError):
         HfApi(server.url).model_info(NAME, revision=f"refs/preview/{pull.number}")
+
+
+CALLED = """
+import json, sys
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+name, revision = sys.argv[1:]
+model = AutoModelForSequenceClassification.from_pretrained(name, revision=revision)
+tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+found = model(**tokenizer("shopgood1 shopgood2 word1", return_tensors="pt")).logits.argmax().item()
+print(json.dumps({"label": model.config.id2label[found]}))
+from plait.cli.main import app
+app(["evaluate", name, f"{name}@{revision}", "--task", "shop", "--split", "gate", "--json"])
+"""
+
+
+def test_a_preview_is_called_and_evaluated_before_it_lands(
+    served: tuple[Town, Server], tmp_path: Path
+) -> None:
+    town, server = served
+    pull = town.propose("shop", town.models / "shop")
+    request_preview(town.hub, town.owner, town.repo, pull)
+    town.work()
+    environment = {
+        **os.environ, "HF_ENDPOINT": server.url, "HF_TOKEN": token(town, "shop-user"),
+        "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    revision = f"refs/preview/{pull.number}"
+    done = subprocess.run(
+        [sys.executable, "-c", CALLED, NAME, revision], env=environment, text=True,
+        capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, _, rest = done.stdout.partition("\n")
+    assert json.loads(first) == {"label": "positive"}
+    told = json.loads(rest)
+    gained = told["comparisons"][f"{NAME}@{revision}"]["tasks"]["shop"]["effect"]
+    # As the job measured it on the same items.
+    row = next(one for one in town.state(pull)["report"]["tasks"] if one["name"] == "shop")
+    assert gained == pytest.approx(row["difference"]["effect"], abs=1e-6)
+    assert gained > 0.1
 
 
 def test_a_preview_goes_when_main_or_the_pull_request_changes(town: Town) -> None:

@@ -207,6 +207,7 @@ def merge_paths(
     resolutions: Mapping[str, Resolution] | None = None,
     look: bool = True,
     check: Callable[[], None] = lambda: None,
+    number: int | None = None,
 ) -> Merge:
     """Merge ``paths`` three-way, each by its driver.
 
@@ -217,11 +218,14 @@ def merge_paths(
         resolutions: what people decided of conflicts, besides what the pull request itself says.
         look: look through new rows for duplicates and test items, besides merging.
         check: raises if the merge was cancelled.
+        number: the pull request's, where what is merged lands.
 
     Raises:
         Conflict, BadInput: a driver refuses what the pull request brings.
     """
-    work = work_of(sides, clean=clean, resolutions=resolutions, look=look, check=check)
+    work = work_of(
+        sides, clean=clean, resolutions=resolutions, look=look, check=check, number=number
+    )
     made = merge_all(work, [path for path in paths if path != RESOLUTIONS])
     return Merge(made.operations, made.conflicts, made.notes)
 
@@ -241,6 +245,7 @@ def work_of(
     resolutions: Mapping[str, Resolution] | None = None,
     look: bool = True,
     check: Callable[[], None] = lambda: None,
+    number: int | None = None,
 ) -> Work:
     """Return what the drivers are given; where two decided of one file, the later word holds."""
     decided = {**sides.resolutions(), **(resolutions or {})}
@@ -251,7 +256,7 @@ def work_of(
             sides.hub.grant_blob(session, sides.repo, sha256, size)
         return AddPointer(path, sha256, size)
 
-    return Work(sides, sides.spec(), decided, clean, look, store, check)
+    return Work(sides, sides.spec(), decided, clean, look, store, check, number)
 
 
 def _same(one: TreeEntry | None, other: TreeEntry | None) -> bool:

@@ -57,7 +57,7 @@ def merge_files(
         Conflict, BadInput: a driver refuses what the pull request brings.
     """
     tree, _ = sides.hub.git.merge_trees(sides.repo, sides.main, sides.head)
-    merged = merge_paths(sides, paths, clean=tree is not None, check=check)
+    merged = merge_paths(sides, paths, clean=tree is not None, check=check, number=number)
     if merged.conflicts:
         raise UnsettledConflict(sides.repo, merged.conflicts, number)
     operations = list(merged.operations)

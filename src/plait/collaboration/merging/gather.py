@@ -32,7 +32,7 @@ from plait.collaboration.merging.material import (
 )
 from plait.collaboration.merging.origin import made_from
 from plait.collaboration.merging.plan import Plan, State, make_plan
-from plait.collaboration.merging.statements import stated_datasets, stated_privacy
+from plait.collaboration.merging.statements import describe_contribution
 from plait.errors import BadInput, PlaitError
 from plait.fusion.verification import put_adapter
 from plait.fusion.weights.vocabulary import read_vocabulary
@@ -168,29 +168,7 @@ class Gathering:
         return self.checkout(weights, f"state-{weights.revision[:12]}")
 
     def _contribution(self, weights: Origin) -> Contribution:
-        author = self.discussion.author
-        head = self.sides.card(self.sides.head)
-        return Contribution(
-            number=self.discussion.number,
-            author=author.name if author else "deleted user",
-            organisation=self._organisation(),
-            title=self.discussion.title,
-            revision=self.sides.head,
-            files=dict(weights.files),
-            licence=self.sides.licence(self.sides.head),
-            datasets=stated_datasets(head),
-            privacy=stated_privacy(head),
-        )
-
-    def _organisation(self) -> str:
-        """Return for whom the author speaks: an organisation other than the repository's own."""
-        author = self.discussion.author
-        if author is None:
-            return "deleted user"
-        for organisation, role in self.hub.accounts.list_organizations(author):
-            if organisation.id != self.repo.namespace_id and role != "read":
-                return organisation.name
-        return author.name
+        return describe_contribution(self.sides, self.discussion, weights.files)
 
     def checkout(self, origin: Origin, name: str, own_support: bool = False) -> Path:
         """Write a model into a folder: its weights, and the files that say how to read them.

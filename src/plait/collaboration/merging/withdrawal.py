@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from plait import licences
 from plait.collaboration import events
-from plait.collaboration.merging import landing, standing
+from plait.collaboration.merging import adapters, landing, standing
 from plait.collaboration.merging.builder import Builder, Built
 from plait.collaboration.merging.changes import Sides
 from plait.collaboration.merging.contamination import Flag
+from plait.collaboration.merging.drivers.weights import refuse_tasks
 from plait.collaboration.merging.history import is_ancestor, made_by
 from plait.collaboration.merging.licensing import LicenceState
 from plait.collaboration.merging.material import Material, state_at
@@ -24,10 +25,13 @@ from plait.collaboration.merging.report import verdict_text
 from plait.collaboration.merging.search import Candidate
 from plait.errors import BadInput, Conflict, NotFound, PreconditionFailed
 from plait.fusion.weights import FusionResult
-from plait.hub import Discussion, Hub, Repository
+from plait.hub import AddBytes, AddPointer, Discussion, Hub, Repository
 from plait.hub.database import Job
 from plait.hub.git.store import MAIN
-from plait.lineage import Contribution, Lineage, Withdrawal
+from plait.lineage import FILE as LINEAGE
+from plait.lineage import Contribution, Lineage, Withdrawal, dump_lineage
+from plait.recipes.project import FILE as PROJECT
+from plait.recipes.project import ProjectSpec, parse_project
 
 if TYPE_CHECKING:
     from plait.collaboration.worker import JobContext
@@ -140,6 +144,12 @@ def run(context: JobContext) -> dict[str, Any] | None:
         if lineage is not None and any(w.number == discussion.number for w in lineage.withdrawn):
             context.log("It was withdrawn already; completing the records.")
             return _complete(hub, repo, discussion, job, dict(job.result or {}), main)
+        if lineage is not None and adapters.holds_adapter(lineage.output):
+            try:
+                return _withdraw_adapter(context, repo, discussion, main, lineage)
+            except PreconditionFailed:
+                context.log("main moved meanwhile; doing the withdrawal anew over what it is now")
+                continue
         builder = WithdrawalBuilder(context, repo, discussion, main)
         built = builder.build()
         report = {**built.report, "kind": "withdrawal"}
@@ -155,6 +165,72 @@ def run(context: JobContext) -> dict[str, Any] | None:
             continue
         return _complete(hub, repo, discussion, job, report, oid)
     raise Conflict("main kept moving while this was withdrawn. Ask for it again.")
+
+
+def _withdraw_adapter(
+    context: JobContext, repo: Repository, discussion: Discussion, main: str, lineage: Lineage
+) -> dict[str, Any]:
+    """Combine main's adapter without one contribution, and land it; adapters are not judged.
+
+    Raises:
+        PreconditionFailed: main moved meanwhile.
+    """
+    hub, job = context.hub, context.job
+    made = made_by(hub, repo)
+    found, _ = everything(lineage, made)
+    gone = found.get(discussion.number)
+    if gone is None:
+        raise NotFound(f"main holds no contribution of pull request {discussion.number}.")
+    context.progress(0.1, "combining the adapters that stay")
+    plan = plan_without(lineage, discussion.number, is_ancestor(hub, repo), made)
+    sides = Sides(hub, repo, main, main, main)
+    combined = adapters.combine_at(hub, repo, plan, _project(sides), context.check)
+    account = hub.accounts.by_id(job.requested_by) if job.requested_by is not None else None
+    by, at = account.name if account is not None else "plait", landing.moment()
+    this = Withdrawal(gone.number, gone.revision, by, at)
+    kept = (w for w in lineage.withdrawn if w.number != gone.number)
+    document = adapters.lineage_of(plan, combined, (*kept, this), at)
+    sha256, size = hub.blobs.write([combined.weights])
+    with hub.session(write=True) as session:
+        hub.grant_blob(session, repo, sha256, size)
+    context.progress(0.9, "landing")
+    left = len(combined.inputs) if plan.contributions else 0
+    reason = (
+        f"main is combined from the {left} adapters that stay."
+        if left > 1
+        else "One adapter is left, as it was proposed."
+        if left
+        else "main is the adapter that it was before any was merged."
+    )
+    oid = landing.land(
+        hub,
+        repo,
+        MAIN,
+        main,
+        [
+            AddPointer(adapters.WEIGHTS, sha256, size),
+            AddBytes(adapters.CONFIG, combined.config),
+            AddBytes(LINEAGE, dump_lineage(document)),
+        ],
+        parents=[main],
+        message=(
+            f"Withdraw the contribution of pull request #{discussion.number}: "
+            f"{discussion.title}\n\nThe adapter is the one that main would have without it.\n"
+        ),
+        author=by,
+    )
+    report = {"kind": "withdrawal", "job": job.id, "reason": reason, "tasks": []}
+    if not events.said(hub, discussion.id, "withdrawal", job.id):
+        text = f"**Withdrawn.** {reason} Adapters are not judged without their base."
+        events.say(hub, discussion, text, {**report, "landed": oid})
+    return _complete(hub, repo, discussion, job, report, oid)
+
+
+def _project(sides: Sides) -> ProjectSpec:
+    content = sides.read(sides.main, PROJECT) if PROJECT in sides.at_main else b""
+    project = parse_project(content) if content else ProjectSpec()
+    refuse_tasks(project)
+    return project
 
 
 def ended(hub: Hub, job: Job, reason: str) -> None:

@@ -126,6 +126,8 @@ class Work:
     """Writes a merged large file's bytes and returns the commit's operation."""
     check: Callable[[], None] = lambda: None
     """Raises if the merge was cancelled."""
+    number: int | None = None
+    """The pull request's; None where what it would give is looked at or settled."""
 
     def entries(self, path: str) -> tuple[TreeEntry | None, TreeEntry | None, TreeEntry | None]:
         """Return a file at the merge base, at main and in the pull request."""
