@@ -43,5 +43,10 @@ def open_hub(directory: Path) -> Iterator[Hub]:
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print ``value`` as JSON on standard output; what is no finite number, as null."""
+    try:
+        told = json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:  # rare, and a second pass is then cheap
+        plain = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+        told = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    print(told)

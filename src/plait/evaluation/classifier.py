@@ -216,14 +216,18 @@ def labels_of(config: Any) -> tuple[str, ...]:
     return tuple(str(config.id2label[i]) for i in range(config.num_labels))
 
 
+class NotNumbers(BadInput):
+    """A model gave NaN or infinity."""
+
+
 def refuse_nan(out: Probabilities) -> Probabilities:
     """Return a model's output.
 
     Raises:
-        BadInput: if it has values that are not numbers.
+        NotNumbers: if it has values that are none.
     """
     if not np.isfinite(out).all():
-        raise BadInput(
+        raise NotNumbers(
             "The model's output has values that are not numbers (NaN); its weights are damaged "
             "or overflow."
         )

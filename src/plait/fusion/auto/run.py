@@ -29,6 +29,7 @@ from plait.fusion.results import REPORT, FusionResult
 from plait.fusion.software import software
 from plait.fusion.weights.check import CheckReport
 from plait.fusion.weights.checkpoints import STATISTICS
+from plait.fusion.weights.finite import refuse_unfinite, refused_folders
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.levels import LevelRecipe
 
@@ -49,6 +50,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     check_out(out, work.overwrite)
     started, cpu = time.monotonic(), CpuBudget(recipe.budget.cpu_seconds)
     facts = gather_facts(recipe, settings, work.resolve)
+    refuse_unfinite({m.name: m.folder for m in facts.members})
     out = out.resolve()
     with scratch_folder(out) as scratch:
         experiment = Experiment(recipe, settings, facts, scratch, work, cpu)
@@ -106,6 +108,9 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
         report.problems.append(
             f"The task '{lacking}' has no split '{recipe.splits.validation}' to measure on."
         )
+        return report
+    report.problems += refused_folders({m.name: m.folder for m in facts.members}).values()
+    if report.problems:
         return report
     found = _possible(facts, recipe, settings, check_level, resolve)
     report.notes += [f"{level}: {reason or 'possible'}" for level, reason in found.items()]

@@ -28,6 +28,7 @@ from plait.fusion.places import check_out, hash_folder, new_folder, write_report
 from plait.fusion.results import FusionResult
 from plait.fusion.software import software
 from plait.fusion.weights.check import CheckReport
+from plait.fusion.weights.finite import refuse_unfinite, refused_folders
 from plait.fusion.weights.licences import licence_notes, licence_of
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.levels import LevelRecipe
@@ -52,6 +53,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     several = several_heads(teachers)
     if several or settings.teacher_weights == "task":
         check_owners(teachers, tasks, several)
+    refuse_unfinite({t.name: t.folder for t in teachers})
     with new_folder(out, overwrite=work.overwrite) as place:
         with tempfile.TemporaryDirectory(dir=place, prefix=".start-") as made:
             origin = _origin(settings, recipe, teachers, Path(made), work)
@@ -113,6 +115,7 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
         report.problems.append(error.message)
         report.instead = instead_of("distillation", read_models(folders))
         return report
+    report.problems += refused_folders({t.name: t.folder for t in teachers}).values()
     try:
         several = several_heads(teachers)
         if several or settings.teacher_weights == "task":

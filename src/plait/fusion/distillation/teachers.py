@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import BadInput
+from plait.evaluation.classifier import NotNumbers
 from plait.evaluation.headed import ForTasks
 from plait.evaluation.predictors import load_predictor
 from plait.fusion.datasets import model_folder
+from plait.fusion.weights.finite import why_not_numbers
 from plait.fusion.weights.opening import Resolver
 from plait.pretrained import head_names, limited_threads, load_classifier, pad
 from plait.recipes.levels import LevelRecipe
@@ -151,7 +153,10 @@ def predict(
                 step(before + count, total)
 
         columns = columns_of(teacher, own.labels, order[task])
-        logs = own.log_probabilities(list(rows), tell) if rows else np.zeros((0, len(columns)))
+        try:
+            logs = own.log_probabilities(list(rows), tell) if rows else np.zeros((0, len(columns)))
+        except NotNumbers as error:
+            raise BadInput(why_not_numbers(teacher.name, teacher.folder)) from error
         answers[task] = np.asarray(logs, dtype=np.float32)[:, columns]
         done += len(rows)
     return answers

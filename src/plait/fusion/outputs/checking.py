@@ -19,6 +19,7 @@ from plait.fusion.datasets import lacking_split, load_tasks, model_folder
 from plait.fusion.outputs.members import Member, find_members
 from plait.fusion.outputs.options import Settings, parse
 from plait.fusion.weights.check import CheckReport, Cost, ModelFacts
+from plait.fusion.weights.finite import refused_folders
 from plait.fusion.weights.licences import licence_notes, licence_of
 from plait.fusion.weights.opening import Resolver
 from plait.fusion.weights.safetensors import read_header
@@ -48,6 +49,7 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
         report.instead = instead_of("outputs", read_models(folders))
         return report
     report.models = [_facts(member) for member in members]
+    report.problems += refused_folders({m.name: m.folder for m in members}).values()
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
     tasks = _tasks(settings, members, report)
     _vocabularies(members, report)

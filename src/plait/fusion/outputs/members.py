@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput, Cancelled
+from plait.evaluation.classifier import NotNumbers
 from plait.evaluation.predictors import is_image_classifier, load_predictor
 from plait.evaluation.tasks import Sample, Task
 from plait.fusion.datasets import model_folder
 from plait.fusion.outputs.items import Floats, Mask
 from plait.fusion.outputs.options import Settings
+from plait.fusion.weights.finite import why_not_numbers
 from plait.fusion.weights.opening import Resolver
 from plait.modeling import ARCHITECTURES
 from plait.pretrained import HEADS, head_names, read_config
@@ -124,7 +126,10 @@ def answers(
 
     chosen = [sample for sample, there in zip(samples, present, strict=True) if there]
     if chosen:
-        logs[present] = log_probabilities(predictor, chosen, count)
+        try:
+            logs[present] = log_probabilities(predictor, chosen, count)
+        except NotNumbers as error:
+            raise BadInput(why_not_numbers(member.name, member.folder)) from error
     return logs[:, list(member.columns)], present
 
 
@@ -134,7 +139,7 @@ def log_probabilities(
     """Return the logarithms of a predictor's probabilities [n, classes].
 
     Raises:
-        BadInput: if they are not numbers.
+        NotNumbers: if they are none.
     """
     if hasattr(predictor, "log_probabilities"):
         found = np.asarray(predictor.log_probabilities(samples, progress), dtype=np.float64)
@@ -142,7 +147,7 @@ def log_probabilities(
         given = np.asarray(predictor.predict(samples, progress), dtype=np.float64)
         found = np.log(np.maximum(given, _TINY, where=~np.isnan(given), out=given.copy()))
     if not np.isfinite(found).all():
-        raise BadInput("A model's output has values that are not numbers (NaN).")
+        raise NotNumbers("A model's output has values that are not numbers (NaN).")
     return found
 
 

@@ -32,6 +32,7 @@ from plait.fusion.outputs.saving import save
 from plait.fusion.places import check_out, hash_folder, new_folder, write_report
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.software import software
+from plait.fusion.weights.finite import refuse_unfinite
 
 if TYPE_CHECKING:
     from plait.evaluation.tasks import Sample
@@ -55,6 +56,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     recipe = settings.recipe
     check_out(out, work.overwrite)
     members = find_members(settings, work.resolve)
+    refuse_unfinite({member.name: member.folder for member in members})
     with new_folder(out, overwrite=work.overwrite) as place:
         tasks = _tasks(settings, recipe.splits.validation)
         outputs = _run_members(settings, members, tasks, work)

@@ -67,7 +67,8 @@ def compare_models(
     """Compare models with an origin, and their changes from it with each other.
 
     Only matrices are looked at: vectors (norms, biases) are alike in unrelated models too. The
-    sample is the middle of each tensor.
+    sample is the middle of each tensor. Models with NaN or infinity in it are left out: nothing
+    can be said of them.
     """
     others = [r for r in models if r != origin]
     names = _common(models, origin)
@@ -81,6 +82,9 @@ def compare_models(
         return [], []
     values = {r: np.concatenate(p) for r, p in pieces.items()}
     base = values[origin]
+    if not np.isfinite(base).all():
+        return [], []
+    others = [r for r in others if np.isfinite(values[r]).all()]
     changes = {r: values[r] - base for r in others}
     relations = [
         Relation(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from plait.errors import BadInput
 from plait.fusion.weights import methods, naming
-from plait.fusion.weights.alike import different
+from plait.fusion.weights.alike import Misfit, different, other_vocabulary
 from plait.fusion.weights.checkpoints import Checkpoint
 from plait.fusion.weights.methods.base import Method
 from plait.fusion.weights.numbers import FLOATS
 from plait.fusion.weights.safetensors import Entry
+from plait.fusion.weights.vocabulary import is_embedding
 from plait.recipes.fusion import FusionRecipe, Module, Setting, Slice, Source
 
 Claim = Callable[[str], bool]
@@ -49,7 +50,8 @@ def arrange(
     """Return the tensors to make, and the number of layers of each stack of the result.
 
     Raises:
-        BadInput: if models lack what the recipe takes from them.
+        BadInput: if the recipe asks for what cannot be.
+        Misfit: if models lack what the recipe takes from them, or have it in other shapes.
     """
     method = methods.get(recipe.method)
     modules = recipe.modules or {"default": Module(recipe.models, recipe.slices)}
@@ -235,12 +237,15 @@ def _complete(
     source, entry = have[0]
     if len(have) < len(inputs) and entry.code in FLOATS:
         lacking = next(s for s, e in inputs if e is None)
-        raise BadInput(
+        raise Misfit(
             different(source.model, lacking.model, models, f"'{name}' is in the first only")
         )
     for other, found in have[1:]:
         if found.shape != entry.shape:
-            raise BadInput(
+            if is_embedding(name) and found.shape[1:] == entry.shape[1:]:
+                shapes = (entry.shape, found.shape)
+                raise Misfit(other_vocabulary(source.model, other.model, name, shapes))
+            raise Misfit(
                 different(
                     source.model,
                     other.model,

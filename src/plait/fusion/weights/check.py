@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from plait.errors import BadInput, PlaitError
@@ -15,12 +15,14 @@ from plait.fusion.alternatives import instead_of
 from plait.fusion.resolve import resolve_model
 from plait.fusion.weights.adapters import WEIGHTS
 from plait.fusion.weights.adapters.combine import are_adapters, plan_combination
+from plait.fusion.weights.alike import Misfit
 from plait.fusion.weights.ancestry import Agreement, Relation, compare_models
 from plait.fusion.weights.checkpoints import Checkpoint, identity
 from plait.fusion.weights.computed import Computed
 from plait.fusion.weights.engine import BLOCK, Engine, Readers, block_length
+from plait.fusion.weights.finite import refused
 from plait.fusion.weights.licences import licence_notes, licence_of
-from plait.fusion.weights.naming import layer_counts, tied_names
+from plait.fusion.weights.naming import is_tied, layer_counts
 from plait.fusion.weights.numbers import STORAGE, Array
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of, without_effect
@@ -30,6 +32,7 @@ from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import read_vocabulary, unify
 from plait.recipes.fusion import FusionRecipe, load_stages
 from plait.recipes.mixture import read_mixture
+from plait.recipes.tokenizer import TokenizerSpec
 
 SPEED_SAMPLE = 4_000_000  # bytes that are fused to see how fast it goes
 
@@ -145,11 +148,20 @@ def check_document(
     models = {r: planned[r] if r in planned else models[r] for r in folders}
     report.models = [facts_of(r, m) for r, m in models.items() if r not in planned]
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
-    plan = _plan(recipe, models, report)
+    plan, misfit = None, False
+    try:
+        plan = _planned(recipe, models)
+    except BadInput as error:
+        misfit = isinstance(error, Misfit)
+        report.problems.append(error.message)
     real = {r: m for r, m in models.items() if r not in planned}
+    unfinite = refused({r: m.tensors.values() for r, m in real.items()})
+    report.problems += unfinite.values()
+    kin = True
     if donor_of(recipe) in real:
-        _check_relations(recipe, real, report)
-    _check_vocabularies(recipe, real, report)
+        kin = _check_relations(recipe, real, report)
+    if plan is not None:
+        _check_vocabularies(recipe, real, report)
     report.notes += statistics_notes(recipe, models)
     if plan is not None:
         report.tensors = len(plan.jobs)
@@ -159,9 +171,11 @@ def check_document(
         try:
             report.cost = cost_of(plan, models)
         except PlaitError as error:
-            report.problems.append(error.message)
-    if report.problems:
+            report.problems += [] if unfinite else [error.message]
+    if not kin:
         report.instead = instead_of("weights", [(m.folder, m.config) for m in models.values()])
+    elif misfit:
+        report.instead = _instead(recipe, models)
     return Checked(report, plan, models)
 
 
@@ -198,7 +212,6 @@ def facts_of(reference: str, model: Checkpoint) -> ModelFacts:
     """Return what a model's headers, configuration and card say."""
     names = model.tensors
     vocabulary = read_vocabulary(model.folder)
-    heads = [n for n in _HEADS if any(t in names for t in tied_names(n))]
     return ModelFacts(
         reference=reference,
         architecture=model.architecture,
@@ -207,35 +220,57 @@ def facts_of(reference: str, model: Checkpoint) -> ModelFacts:
         formats=tuple(sorted({e.kind for e in names.values()})),
         layers=max(layer_counts(names).values(), default=0),
         vocabulary=len(vocabulary.tokens) if vocabulary else None,
-        tied=any(n not in names for n in heads) and model.config.get("tie_word_embeddings") is True,
+        tied=is_tied(names, model.architecture),
         licence=licence_of(model.folder),
     )
 
 
-_HEADS = ("lm_head.weight", "cls.predictions.decoder.weight", "embed_out.weight")
+def _planned(recipe: FusionRecipe, models: dict[str, Checkpoint]) -> Plan:
+    unified, vocabulary = unify(recipe, models, donor_of(recipe))
+    plan = build_plan(recipe, unified, vocabulary)
+    if recipe.chat_template:
+        chosen_template(recipe.chat_template, models)
+    return plan
 
 
-def _plan(recipe: FusionRecipe, models: dict[str, Checkpoint], report: CheckReport) -> Plan | None:
-    try:
-        unified, vocabulary = unify(recipe, models, donor_of(recipe))
-        plan = build_plan(recipe, unified, vocabulary)
-        if recipe.chat_template:
-            chosen_template(recipe.chat_template, models)
-        return plan
-    except BadInput as error:
-        report.problems.append(error.message)
-        return None
+def _instead(recipe: FusionRecipe, models: dict[str, Checkpoint]) -> str | None:
+    """Return what makes models fit that the recipe as it stands does not: one vocabulary, ..."""
+    if recipe.tokenizer is None:
+        for spec, how in _VOCABULARIES:
+            try:
+                _planned(replace(recipe, tokenizer=spec), models)
+            except BadInput:
+                continue
+            return f"weights: the same recipe with {how}"
+    return instead_of("weights", [(m.folder, m.config) for m in models.values()])
+
+
+_UNION = (
+    "'tokenizer_source: union': it keeps every token, and gives a model that lacks one an "
+    "embedding for it"
+)
+_PADDED = (
+    "'tokenizer: {source: base, pad_to_multiple_of: 64}': one vocabulary, whose embeddings have "
+    "one number of rows"
+)
+_VOCABULARIES = (
+    (TokenizerSpec("union"), _UNION),
+    (TokenizerSpec("base", pad_to_multiple_of=64), _PADDED),
+)
 
 
 def _check_relations(
     recipe: FusionRecipe, models: Mapping[str, Checkpoint], report: CheckReport
-) -> None:
+) -> bool:
+    """Compare the models' weights; tell whether they are of one family."""
     if len(models) < 2:
-        return
+        return True
     origin = donor_of(recipe)
     report.relations, report.agreements = compare_models(models, origin)
     if not report.relations and not report.problems:
         report.problems.append("The models have no matrix of one shape in common.")
+        return False
+    kin = True
     for relation in report.relations:
         who = f"'{relation.model}' and '{origin}'"
         if relation.kinship == "same":
@@ -243,6 +278,7 @@ def _check_relations(
         elif recipe.method == "passthrough":
             continue
         elif relation.kinship == "unrelated":
+            kin = False
             report.problems.append(
                 f"{who} do not come from one base (cosine {relation.cosine:.2f}; fine-tunes of one "
                 "base are above 0.9): their weights mean different things."
@@ -257,6 +293,7 @@ def _check_relations(
                 f"'{pair.one}' and '{pair.other}' change the base in opposite directions "
                 f"({pair.signs:.0%} of the signs agree)."
             )
+    return kin
 
 
 def _check_vocabularies(

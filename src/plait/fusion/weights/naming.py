@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 _BEFORE = re.compile(r"embed|(^|\.)shared\.|wte|wpe|patch|conv1|class_token|cls_token")
+
+_OVER_WORDS = re.compile(
+    r"ForCausalLM|ForMaskedLM|LMHead|DoubleHeads|ForConditionalGeneration|ForPreTraining"
+)
 
 # a head whose matrix may be left out of a file because it is the input embedding's
 _TIED = {
@@ -59,6 +63,19 @@ def group_of(name: str) -> str:
         return f"{place[0]}{place[1]}"
     parts = name.split(".")
     return ".".join(parts[: min(2, max(1, len(parts) - 1))])
+
+
+def is_tied(names: Collection[str], architecture: str) -> bool:
+    """Tell whether a model's head is its input embedding: it has a head, but no tensor for it.
+
+    Classifiers have embeddings under the same names, and no head over the vocabulary.
+    """
+    if not _OVER_WORDS.search(architecture):
+        return False
+    return any(
+        head not in names and any(embedding in names for embedding in embeddings)
+        for head, embeddings in _TIED.items()
+    ) and not any(head in names for head in _TIED)
 
 
 def tied_names(name: str) -> tuple[str, ...]:

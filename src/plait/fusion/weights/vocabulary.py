@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput
+from plait.fusion.weights.alike import Misfit
 from plait.fusion.weights.checkpoints import Checkpoint
 from plait.fusion.weights.computed import Computed, Read, float_code, rows_of
 from plait.fusion.weights.numbers import FLOATS, Array
@@ -138,7 +139,7 @@ def refuse_other_words(folders: Mapping[str, Path]) -> None:
     More tokens at the end of one are none of that. Only files that differ are parsed.
 
     Raises:
-        BadInput: naming the two models, the number and both tokens.
+        Misfit: naming the two models, the number and both tokens.
     """
     first: tuple[str, Path, Vocabulary] | None = None
     for reference, folder in folders.items():
@@ -156,7 +157,7 @@ def refuse_other_words(folders: Mapping[str, Path]) -> None:
         clash = _clash(known, own) if own else None
         if clash:
             number, one, two = clash
-            raise BadInput(
+            raise Misfit(
                 f"The vocabularies of '{name}' and '{reference}' differ: the number {number} is "
                 f"{one!r:.60} in one and {two!r:.60} in the other, so that rows of their "
                 "embeddings stand for different tokens. Give 'tokenizer_source: base' or 'union'."

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,6 +254,24 @@ def test_what_cannot_be_is_said_before_any_work(
     with pytest.raises(BadInput, match=told):
         plait.fusion.fuse(recipe(*DOMAINS) | change, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_whose_weights_are_no_numbers_is_named(recipe: Make, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    made = recipe("shop", "cinema")
+    bad = shutil.copytree(Path(made["models"][0]["model"]), tmp_path / "bad")
+    weights = load_file(bad / "model.safetensors")
+    name = sorted(weights)[-1]
+    weights[name] = torch.full_like(weights[name], float("nan"))
+    save_file(weights, bad / "model.safetensors", {"format": "pt"})
+    made["models"][0]["model"] = str(bad)
+    told = f"'{made['models'][0]['name']}': tensor '{name}' holds NaN"
+    assert told in plait.fusion.check(made).problems[0]
+    with pytest.raises(BadInput, match=re.escape(told)):
+        plait.fusion.fuse(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_check_names_the_levels_that_are_possible(recipe: Make) -> None:

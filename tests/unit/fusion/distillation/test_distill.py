@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,6 +270,27 @@ def test_a_check_says_who_cannot_teach(world: Path, recipe: Make) -> None:
     assert "No teacher owns the task 'topic'" in found.problems[0]
     made["models"] = [{"name": "none", "model": str(world / "data-shop")}]
     assert "no config.json" in plait.fusion.check(made).problems[0]
+
+
+def test_a_teacher_whose_weights_are_no_numbers_is_named(
+    world: Path, recipe: Make, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    made = recipe("shop", "cinema")
+    source = Path(made["models"][1]["model"])
+    bad = shutil.copytree(source, tmp_path / "bad")
+    weights = load_file(bad / "model.safetensors")
+    name = sorted(weights)[0]
+    weights[name] = torch.full_like(weights[name], float("inf"))
+    save_file(weights, bad / "model.safetensors", {"format": "pt"})
+    made["models"][1]["model"] = str(bad)
+    told = f"'{made['models'][1]['name']}': tensor '{name}' holds infinity"
+    assert told in plait.fusion.check(made).problems[0]
+    with pytest.raises(BadInput, match=re.escape(told)):
+        plait.fusion.fuse(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_level_is_found_by_its_method() -> None:

@@ -307,9 +307,24 @@ def test_a_damaged_member_is_refused_and_nothing_stays(
     weights = load_file(bad / "model.safetensors")
     weights["classifier.weight"] = torch.full_like(weights["classifier.weight"], float("nan"))
     save_file(weights, bad / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match="not numbers"):
-        plait.fusion.fuse(recipe(zoo["distil"], bad, data=zoo["data"]), tmp_path / "out")
+    made = recipe(zoo["distil"], bad, data=zoo["data"])
+    with pytest.raises(BadInput, match=r"'bad': tensor 'classifier\.weight' holds NaN"):
+        plait.fusion.fuse(made, tmp_path / "out")
+    found = plait.fusion.check(made)
+    assert "'bad': tensor 'classifier.weight' holds NaN" in found.problems[0]
     assert [p.name for p in tmp_path.iterdir()] == ["bad"]
+
+
+def test_a_member_that_overflows_is_named(zoo: dict[str, Path], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    bad = shutil.copytree(zoo["bert"], tmp_path / "bad")
+    weights = load_file(bad / "model.safetensors")
+    weights["classifier.weight"] = torch.full_like(weights["classifier.weight"], 3e38)
+    save_file(weights, bad / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadInput, match="'bad' gives values that are not numbers"):
+        plait.fusion.fuse(recipe(zoo["distil"], bad, data=zoo["data"]), tmp_path / "out")
 
 
 def test_data_without_labels_or_with_unknown_ones_are_refused(

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from plait.cli.main import app
+from plait.errors import BadInput
+from plait.fusion import fuse
 from plait.fusion.weights import check_recipe
 
 from .models import bert, write_model
@@ -99,6 +102,102 @@ def test_a_vocabulary_with_more_at_its_end_is_noted(family: Family) -> None:
     report = check_recipe(recipe(folders))
     assert report.fits
     assert any("not of one size" in note for note in report.notes)
+
+
+def vocabulary_of(folder: Path, tensors: Any, words: str, rows: int | None = None) -> None:
+    """Write a model whose vocabulary and embeddings have one row for each letter."""
+    name = "bert.embeddings.word_embeddings.weight"
+    values = np.resize(tensors[name], (rows or len(words), tensors[name].shape[1]))
+    write_model(folder, tensors | {name: values}, vocab_size=len(values))
+    vocabulary = {w: i for i, w in enumerate(words)}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
+
+
+@pytest.mark.parametrize(
+    ("other", "rows", "more"),
+    [
+        ("abcdefg", None, {"tokenizer_source": "union"}),
+        ("abxy", None, {"tokenizer_source": "union"}),
+        ("abcd", 8, {"tokenizer": {"source": "base", "pad_to_multiple_of": 64}}),
+    ],
+)
+def test_vocabularies_of_two_sizes_are_no_other_architecture(
+    family: Family, tmp_path: Path, other: str, rows: int | None, more: dict[str, Any]
+) -> None:
+    folders = family(1)
+    base = bert(0)
+    vocabulary_of(folders["base"], base, "abcd")
+    vocabulary_of(folders["m0"], bert(1, base), other, rows)
+    report = check_recipe(recipe(folders))
+    assert not report.fits
+    assert not any("same architecture" in p for p in report.problems)
+    assert not any("the result has that of" in note for note in report.notes)
+    assert all(key in str(report.instead) for key in more)
+    assert check_recipe(recipe(folders, **more)).fits
+    fuse(recipe(folders, **more), tmp_path / "out")
+    with pytest.raises(BadInput, match="tokenizer_source"):
+        fuse(recipe(folders), tmp_path / "none")
+
+
+def test_vocabularies_are_not_blamed_where_union_does_not_help(family: Family) -> None:
+    folders = family(1)
+    wider = {n: np.resize(v, [24 if k == 16 else k for k in v.shape]) for n, v in bert(1).items()}
+    vocabulary_of(folders["base"], bert(0), "abcd")
+    vocabulary_of(folders["m0"], wider, "abcdefg")
+    report = check_recipe(recipe(folders))
+    assert "same architecture" in report.problems[0]
+    assert "tokenizer_source" not in str(report.instead)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"parameters": {"lamda": 1}}, "did you mean 'lambda'"),
+        ({"parameters": {"density": 3}}, "density"),
+        ({"base_model": None}, "base_model"),
+        ({"merge_method": "slerp"}, "model"),
+        ({"twice": True}, "twice"),
+        ({"dialect": "peft", "merge_method": "linear"}, "dialect"),
+        ({"chat_template": "chatmll"}, "chat template"),
+    ],
+)
+def test_a_mistake_in_the_recipe_is_no_reason_for_another_level(
+    family: Family, change: dict[str, Any], says: str
+) -> None:
+    folders = family(3)
+    for folder, seed in zip(folders.values(), range(4), strict=True):
+        tensors = bert(0) if seed == 0 else bert(seed, bert(0))
+        write_model(folder, tensors, label2id={"no": 0, "yes": 1})
+    made = recipe(folders, "ties")
+    if change.pop("twice", False):
+        made["models"].append(made["models"][0])
+    report = check_recipe(made | change)
+    assert len(report.problems) == 1
+    assert says in report.problems[0]
+    assert report.instead is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head", "tied"),
+    [
+        ("BertForSequenceClassification", False, False),
+        ("BertModel", False, False),
+        ("BertForMaskedLM", False, True),
+        ("BertForMaskedLM", True, False),
+    ],
+)
+def test_a_tied_head_is_told_of_models_with_a_head_over_words(
+    family: Family, architecture: str, head: bool, tied: bool
+) -> None:
+    folders = family(1)
+    tensors = bert(0)
+    if head:
+        rows = tensors["bert.embeddings.word_embeddings.weight"]
+        tensors = {**tensors, "cls.predictions.decoder.weight": rows}
+    for folder in folders.values():
+        more = {"architectures": [architecture], "tie_word_embeddings": True}
+        write_model(folder, tensors, **more)
+    assert [m.tied for m in check_recipe(recipe(folders)).models] == [tied, tied]
 
 
 @pytest.mark.parametrize(

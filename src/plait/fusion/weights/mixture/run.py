@@ -19,6 +19,7 @@ from plait.fusion.weights.check import CheckReport, cost_of, facts_of
 from plait.fusion.weights.checkpoints import Checkpoint
 from plait.fusion.weights.checksums import hash_files
 from plait.fusion.weights.companions import write_companions
+from plait.fusion.weights.finite import refused
 from plait.fusion.weights.licences import licence_notes
 from plait.fusion.weights.making import Prepared, Work, make_folder, refuse_input
 from plait.fusion.weights.mixture.architectures import Architecture, choose, configuration
@@ -113,8 +114,10 @@ def check_mixture(recipe: MixtureRecipe, resolve: Resolver | None) -> CheckRepor
         f"{recipe.per_token} for each token."
     )
     report.tensors = len(plan.jobs)
+    report.problems += refused({r: m.tensors.values() for r, m in models.items()}).values()
     _check_relations(recipe, models, report)
-    report.cost = cost_of(plan, models)
+    if not report.problems:
+        report.cost = cost_of(plan, models)
     if recipe.gate == "hidden":
         held = sum(e.nbytes for e in models[recipe.base_model].tensors.values())
         report.notes.append(
