@@ -20,6 +20,8 @@ BASE = "/api/plait/{kind:type}/{namespace}/{name}/queue"
 class _Queue(BaseModel):
     numbers: list[int] = Field(default_factory=list)
     land: bool = False
+    proposal: int | None = Field(default=None, ge=1, le=2**53)
+    judge: int = 3
 
 
 @router.get(BASE)
@@ -32,6 +34,9 @@ def show_queue(hub: HubOf, actor: Caller, repo: Readable) -> dict[str, Any]:
 def start_queue(
     hub: HubOf, user: User, repo: Readable, body: _Queue | None = None
 ) -> dict[str, Any]:
-    """Queue the job that tries open contributions together."""
+    """Queue the job that tries open contributions together, or lands what one proposed."""
     body = body or _Queue()
-    return {"job": describe_job(request_queue(hub, user, repo, body.numbers, land=body.land))}
+    job = request_queue(
+        hub, user, repo, body.numbers, land=body.land, proposal=body.proposal, judge=body.judge
+    )
+    return {"job": describe_job(job)}

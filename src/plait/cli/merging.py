@@ -125,6 +125,13 @@ def queue(
     land: Annotated[
         bool, typer.Option("--land", help="Merge the best set if it passes the gate.")
     ] = False,
+    proposal: Annotated[
+        int | None, typer.Option(min=1, help="Land exactly what this job of the queue proposed.")
+    ] = None,
+    judge: Annotated[
+        int,
+        typer.Option(min=1, max=3, help="Sets that the gate may judge; they share its error rate."),
+    ] = 3,
     show: Annotated[bool, typer.Option("--show", help="Show the last proposal alone.")] = False,
     wait: Wait = True,
     endpoint: Endpoint = None,
@@ -141,8 +148,9 @@ def queue(
         if report is None:
             raise BadInput(f"The queue of {repo} has proposed nothing yet.")
     else:
-        body = json.dumps({"numbers": numbers or [], "land": land}).encode()
-        job = call(endpoint, token, "POST", path, body)["job"]
+        land = land or proposal is not None
+        terms = {"numbers": numbers or [], "land": land, "proposal": proposal, "judge": judge}
+        job = call(endpoint, token, "POST", path, json.dumps(terms).encode())["job"]
         if not wait:
             print_json(job) if as_json else print(f"Job {job['id']} tries them.")
             return
@@ -162,12 +170,19 @@ def _proposal(report: dict[str, Any]) -> list[str]:
         tasks = ", ".join(f"{name} {cost * 100:+.1f}" for name, cost in row["tasks"].items())
         lines.append(f"left out #{row['number']}\t{row['average'] * 100:+.1f} points ({tasks})")
     lines += [f"not tried #{row['number']}\t{row['reason']}" for row in report["excluded"]]
+    for row in report.get("judged", ()):
+        named = ", ".join(f"#{number}" for number in row["numbers"])
+        at = f"at {row['confidence'] * 100:g}% confidence"
+        lines.append(f"judged {named}\t{row['verdict'] or 'not judged'} {at}: {row['reason']}")
+    lines += [f"flag\t{flag['text']}" for flag in (report.get("merge") or {}).get("flags", ())]
     lines.append(
         f"{report['evaluations']} sets measured ({report['known_before']} known before) of "
         f"{report['subsets']:,}; {report['cost']['cpu_seconds']:.0f} CPU-s."
     )
     if report["landed"]:
         lines.append(f"landed: {report['landed']}")
+    elif report["verdict"] == "passes":
+        lines.append(f"`--proposal {report['job']}` lands exactly this.")
     return lines
 
 

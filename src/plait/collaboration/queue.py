@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 
 from plait.collaboration import jobs
 from plait.collaboration.requests import describe_job
-from plait.errors import BadInput, Conflict
+from plait.errors import BadInput, Conflict, NotFound
 from plait.hub import Actor, Hub, Repository
 from plait.hub.database import Job
 from plait.hub.git.store import MAIN
+from plait.hub.repositories.discussions import pull_ref
 
 KIND = "queue"
 MOST = 200
 """Pull requests that may be named."""
+JUDGED = 3
+"""Sets that the gate may judge at most."""
+_TERMS = ("numbers", "land", "judge", "proposal", "heads")
 
 
 def request_queue(
@@ -27,8 +31,13 @@ def request_queue(
     numbers: Sequence[int] = (),
     *,
     land: bool = False,
+    proposal: int | None = None,
+    judge: int = JUDGED,
 ) -> Job:
     """Queue the job that tries open contributions together; asking again gives the same job.
+
+    What lands is what was looked at: with ``proposal``, exactly the set that it showed, on the main
+    that it was judged on; without, pull requests as they are now.
 
     Args:
         hub: where.
@@ -36,11 +45,14 @@ def request_queue(
         repo: a model.
         numbers: the pull requests to try; all open ones if left out.
         land: merge the best set if it passes the gate, instead of only proposing it.
+        proposal: the queue's job whose set is to land; nothing else is tried.
+        judge: sets that the gate may judge until one passes; they share its error rate.
 
     Raises:
         RepositoryNotFound, Forbidden: the actor may not.
-        BadInput: it is no model, or too many are named.
-        Conflict: the queue is under way on other terms.
+        BadInput: it is no model, too many are named, or terms contradict each other.
+        NotFound: there is no such proposal.
+        Conflict: the queue is under way on other terms, or what was proposed has changed.
     """
     hub.repositories.require(actor, repo, "repo.merge")
     if repo.type != "model":
@@ -48,9 +60,17 @@ def request_queue(
     wanted = sorted(set(numbers))
     if len(wanted) > MOST:
         raise BadInput(f"Name at most {MOST} pull requests, or none to try all open ones.")
+    if not 1 <= judge <= JUDGED:
+        raise BadInput(f"The gate judges 1 to {JUDGED} sets, not {judge}.")
+    if proposal is not None and (not land or wanted):
+        raise BadInput("A proposal is given to land it, and names its pull requests itself.")
+    payload: dict[str, Any] = {"numbers": wanted, "land": land, "judge": judge}
     if land:
         hub.protection.require_merger(actor, repo, MAIN)
-    payload: dict[str, Any] = {"numbers": wanted, "land": land}
+        if proposal is None:
+            payload["heads"] = _heads(hub, repo, wanted)
+        else:
+            payload |= _proposed(hub, repo, proposal)
     if actor.is_system:
         payload["system"] = True
     with hub.session(write=True) as session:
@@ -62,7 +82,7 @@ def request_queue(
             )
         )
         if running is not None:
-            if all(running.payload.get(key) == payload[key] for key in ("numbers", "land")):
+            if all(running.payload.get(key) == payload.get(key) for key in _TERMS):
                 return running
             raise Conflict(
                 f"The queue is under way as job {running.id}, on other terms. Cancel it, or wait."
@@ -90,3 +110,53 @@ def queue_state(hub: Hub, repo: Repository) -> dict[str, Any]:
         return {"job": None, "report": None}
     report = job.result if job.state == "succeeded" else None
     return {"job": describe_job(job), "report": report}
+
+
+def changed_since(hub: Hub, repo: Repository, report: Mapping[str, Any]) -> str | None:
+    """Say in a sentence why a proposal cannot land as it was shown any more; None if it can."""
+    if hub.git.head(repo, MAIN) != report["main"]:
+        return "main moved since this set was proposed."
+    for number in report["chosen"]:
+        try:
+            status = hub.discussions.get(repo, number).status
+        except NotFound:
+            status = "deleted"
+        if status != "open":
+            return f"Pull request {number} is {status} since this set was proposed."
+        if hub.git.head(repo, pull_ref(number)) != report["heads"][str(number)]:
+            return f"Pull request {number} changed since this set was proposed."
+    return None
+
+
+def _proposed(hub: Hub, repo: Repository, number: int) -> dict[str, Any]:
+    """Return what a job needs to land exactly what another proposed."""
+    with hub.session() as session:
+        job = session.get(Job, number)
+    if job is None or job.kind != KIND or job.repository_id != repo.id:
+        raise NotFound(f"The queue of '{repo.full_name}' has no job {number}.")
+    report = dict(job.result or {}) if job.state == "succeeded" else {}
+    able = report.get("chosen") and report.get("judged") and report.get("verdict") == "passes"
+    if not able or report.get("landed"):
+        raise Conflict(f"Job {number} proposes no set that could land; try the queue again.")
+    changed = changed_since(hub, repo, report)
+    if changed is not None:
+        raise Conflict(f"{changed} Try the queue again and look at what it proposes now.")
+    chosen = [int(one) for one in report["chosen"]]
+    return {
+        "proposal": number,
+        "numbers": chosen,
+        "heads": {str(one): report["heads"][str(one)] for one in chosen},
+        "main": report["main"],
+        "confidence": report["judged"][-1]["confidence"],
+        "report": {key: value for key, value in report.items() if key != "merge"},
+    }
+
+
+def _heads(hub: Hub, repo: Repository, wanted: Sequence[int]) -> dict[str, str]:
+    """Return the heads of the pull requests that are open now, by number."""
+    found = {}
+    for one in hub.discussions.list(repo, pull_request=True, status="open", limit=1000):
+        head = hub.git.head(repo, pull_ref(one.number))
+        if head is not None and (not wanted or one.number in wanted):
+            found[str(one.number)] = head
+    return found

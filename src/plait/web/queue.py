@@ -6,8 +6,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from plait.collaboration import jobs
-from plait.collaboration.queue import queue_state, request_queue
-from plait.errors import NotFound, PlaitError
+from plait.collaboration.queue import changed_since, queue_state, request_queue
+from plait.errors import BadInput, NotFound, PlaitError
 from plait.web.figures import percent, points
 from plait.web.here import At, Here
 from plait.web.jobs import job_view
@@ -56,6 +56,18 @@ def _page(at: Here, *, problem: str = "", code: int = 200) -> Response:
             (name, *(percent(report["validation"][side].get(name)) for side in ("main", "chosen")))
             for name in tasks
         ],
+        judged=[
+            {
+                **row,
+                "shown": VERDICTS.get(str(row["verdict"]), ""),
+                "sure": f"{row['confidence']:.2%}",
+            }
+            for row in (report.get("judged", ()) if report else ())
+        ],
+        flags=(report.get("merge") or {}).get("flags", ()) if report else (),
+        changed=changed_since(hub, at.record, report)
+        if report and report["chosen"] and not report["landed"]
+        else None,
         waiting=hub.discussions.count(at.record, pull_request=True, status="open"),
         may_merge=at.visit.may("repo.merge", at.record),
         problem=problem,
@@ -67,8 +79,13 @@ def start(at: At, form: Form) -> Response:
     at.visit.signed_in()
     if at.record.type != "model":
         raise NotFound("Only a model's pull requests are fused.")
+    land = form.get("land", "") == "yes"
     try:
-        request_queue(at.visit.hub, at.visit.actor, at.record, land=form.get("land", "") == "yes")
+        shown = form.get("proposal", "") if land else ""
+        if land and not (shown.isascii() and shown.isdigit() and len(shown) < 16):
+            raise BadInput("The form does not say which proposal is to land. Load the page again.")
+        proposal = int(shown) if land else None
+        request_queue(at.visit.hub, at.visit.actor, at.record, land=land, proposal=proposal)
     except PlaitError as error:
         return _page(at, **said(error))
     return at.visit.go(f"{at.view.url}/queue")

@@ -112,7 +112,15 @@ def test_the_queue_is_asked_by_those_who_may_merge(gallery: Gallery, browser: Br
     assert owner.post(f"{MODEL}/queue").status_code == 303
     state = browser(None).get(f"{API}/queue").json()
     assert state["job"]["kind"] == "queue"
-    assert owner.post(f"{MODEL}/queue", data={"land": "yes"}).status_code == 409
+    blind = owner.post(f"{MODEL}/queue", data={"land": "yes"})
+    assert blind.status_code == 400, "what lands is what was shown"
+    assert "does not say which proposal" in blind.text
+    number = state["job"]["id"]
+    unproposed = owner.post(f"{MODEL}/queue", data={"land": "yes", "proposal": str(number)})
+    assert unproposed.status_code == 409
+    assert "proposes no set that could land" in unproposed.text
+    elsewhere = owner.post(f"{MODEL}/queue", data={"land": "yes", "proposal": "999999"})
+    assert elsewhere.status_code == 404
     jobs.cancel(gallery.hub, state["job"]["id"])
     assert browser("commons-user").get("/datasets/shop/gated/queue").status_code == 404
 

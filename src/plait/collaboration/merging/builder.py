@@ -70,6 +70,8 @@ class Built:
 class Builder:
     """Makes and judges the candidate of one merge."""
 
+    candidate_folder = "candidate"
+
     def __init__(
         self, context: JobContext, repo: Repository, discussion: Discussion, sides: Sides
     ) -> None:
@@ -85,6 +87,8 @@ class Builder:
         self.project: ProjectSpec = parse_project(sides.read(sides.main, PROJECT))
         self._local = threading.local()
         self._operations: list[Operation] | None = None
+        self.verdict = ""
+        """The gate's, once it judged; what follows may depend on it."""
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -113,6 +117,7 @@ class Builder:
             verdict = judge_candidate(
                 models["candidate"], models["main"], self.project.gate, self.project.tasks
             )
+            self.verdict = verdict.judgement.verdict
             flags = self.look(material, searched, judged, models)
             credits = self.credit(material, candidate, judged, models, result)
         self.say(_CREDIT, "comparing layers")
@@ -218,7 +223,7 @@ class Builder:
             raise access.refused(self.repo, missing)
         folder = self.folder / "tasks"
         self.sources = sources
-        asker = access.asker_of(self.context.job, self.repo)
+        asker = self.asker()
 
         def of(split: str, asker: Asker | None = None) -> Answers:
             loaded = [access.load(self.hub, source, split, folder, asker) for source in sources]
@@ -232,6 +237,10 @@ class Builder:
         self.credited = judged if split in (None, project.gate.split) else of(str(split))
         self.searched, self.judged = searched, judged
         return searched, judged
+
+    def asker(self) -> Asker:
+        """Return for whom hidden items are asked."""
+        return access.asker_of(self.context.job, self.repo)
 
     # -- the search -----------------------------------------------------------------------------
 
@@ -310,7 +319,7 @@ class Builder:
 
     def fuse(self, material: Material, recipe: Mapping[str, Any]) -> FusionResult:
         """Write the chosen candidate, with main's configuration and tokenizer."""
-        out = self.folder / "candidate"
+        out = self.folder / self.candidate_folder
         with self._names(material):
             resolve = material.resolve_original
             result = fuse(recipe, out, resolve=resolve, cancelled=self.context.cancelled)
@@ -375,18 +384,25 @@ class Builder:
 
     def _named_model(self, material: Material, tasks: Answers, name: str) -> Evaluation:
         """Measure the base, or the contribution as proposed, on other items than the gate's."""
-        newest = material.newest
-        if name == "base":
-            folder, files = material.base.folder, material.base.origin.files
-            support = self._main_support()
-        else:
-            folder, files = self.folder / f"pull-{newest.number}", newest.origin.files
-            support = self._support_of(newest.origin.revision)
+        if name == "contribution":
+            return self.measure_proposed(material.newest, tasks)
+        folder, files = material.base.folder, material.base.origin.files
+        support = self._main_support()
+        return self._measure_model(
+            tasks, model_key(files, support), lambda: folder, name, self._watch
+        )
 
-        def tick(_done: int, _total: int) -> None:
-            self.context.check()
+    def measure_proposed(self, model: Model, tasks: Answers) -> Evaluation:
+        """Measure a contribution as it was proposed, also where it is carried over for the fusion.
 
-        return self._measure_model(tasks, model_key(files, support), lambda: folder, name, tick)
+        A model that is known is not run again.
+        """
+        folder = self.folder / f"pull-{model.number}"
+        key = model_key(model.origin.files, self._support_of(model.origin.revision))
+        return self._measure_model(tasks, key, lambda: folder, "contribution", self._watch)
+
+    def _watch(self, _done: int, _total: int) -> None:
+        self.context.check()
 
     def credit(
         self,

@@ -286,7 +286,7 @@ def _text_after(sides: Sides, operations: Sequence[Operation], path: str) -> str
             continue
         if isinstance(operation, AddBytes):
             return operation.data.decode("utf-8", "replace")
-        revision = sides.head if isinstance(operation, CopyFile) else None
+        revision = (operation.revision or sides.head) if isinstance(operation, CopyFile) else None
     return sides.read(revision, path).decode("utf-8", "replace") if revision else ""
 
 

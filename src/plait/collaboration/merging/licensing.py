@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plait import licences
@@ -118,6 +118,29 @@ def licence_state(
     verdict = licences.judge(stated)
     applies = any(path not in _ASIDE for path in sides.changed())
     return LicenceState(stated, verdict, decision_on(hub, discussion, stated), applies)
+
+
+def joint_state(alone: Mapping[str, LicenceState]) -> LicenceState:
+    """Judge the licences of main, of what was merged into it, and of several pull requests.
+
+    A decision on one pull request holds for several if without those that it is about nothing is
+    left to decide: what was decided is one licence beside main's, not two beside each other.
+
+    Args:
+        alone: the verdict on each by its name in the sources, over the same main.
+    """
+    stated: dict[str, str | None] = {}
+    for one in alone.values():
+        stated |= one.sources
+    found = LicenceState(stated, licences.judge(stated), None, True)
+    decided = {name: one for name, one in alone.items() if one.decision is not None}
+    if not found.open or not decided or any(one.refusal for one in decided.values()):
+        return found
+    rest = {name: licence for name, licence in stated.items() if name not in decided}
+    same = {(stated[name] or "").strip().lower() for name in decided}
+    if len(same) > 1 or LicenceState(rest, licences.judge(rest), None, True).refusal is not None:
+        return found
+    return replace(found, decision=next(iter(decided.values())).decision)
 
 
 def require(

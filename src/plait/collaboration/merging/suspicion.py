@@ -47,35 +47,76 @@ def look(
         validation: of base and contribution on the validation items.
         check: raises if the job was cancelled.
     """
+    return [
+        *of_data(hub, sources, judged, searched, check),
+        *of_contribution(hub, sides, sources, judged, models, validation, Known(), check),
+    ]
+
+
+class Known:
+    """Texts of data sets that were read, and what overlaps was found, for several contributions."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, list[str]] = {}
+        self.flags: dict[tuple[str, int], Flag | None] = {}
+
+
+def of_data(
+    hub: Hub,
+    sources: Sequence[TaskSource],
+    judged: Answers,
+    searched: Answers | None,
+    check: Callable[[], None],
+) -> list[Flag]:
+    """Return the flags that are about the tasks' own data, whatever is merged; see `look`."""
     found: list[Flag | None] = []
     others = {t.task.name: t for t in searched.tasks} if searched is not None else {}
     own = {source.spec.name: source for source in sources}
-    named = _named_sets(hub, sides)
-    seen: dict[int, list[str]] = {}
     for loaded in judged.tasks:
         name, source = loaded.task.name, own[loaded.task.name]
-        texts = texts_of(loaded.task.items)
-        coarse = loaded.hidden or source.private
-
-        def add(
-            others: Sequence[str],
-            where: str,
-            name: str = name,
-            texts: Sequence[str] = texts,
-            coarse: bool = coarse,
-        ) -> None:
-            check()
-            found.append(overlap(name, texts, others, where, coarse=coarse))
-
+        texts, coarse = texts_of(loaded.task.items), loaded.hidden or source.private
+        check()
         if name in others:
-            add(texts_of(others[name].task.items), "the validation items")
-        add(_committed(hub, source, TRAINING), "the training items of its own data set")
+            where, seen = "the validation items", texts_of(others[name].task.items)
+            found.append(overlap(name, texts, seen, where, coarse=coarse))
+            check()
+        training = _committed(hub, source, TRAINING)
+        where = "the training items of its own data set"
+        found.append(overlap(name, texts, training, where, coarse=coarse))
+    return [flag for flag in found if flag is not None]
+
+
+def of_contribution(
+    hub: Hub,
+    sides: Sides,
+    sources: Sequence[TaskSource],
+    judged: Answers,
+    models: Mapping[str, Evaluation],
+    validation: Mapping[str, Evaluation] | None,
+    known: Known,
+    check: Callable[[], None],
+) -> list[Flag]:
+    """Return the flags that are about one contribution; see `look`."""
+    found: list[Flag | None] = []
+    own = {source.spec.name: source for source in sources}
+    named = _named_sets(hub, sides)
+    for loaded in judged.tasks:
+        name, source = loaded.task.name, own[loaded.task.name]
         for dataset in named:
             if dataset.id == source.dataset.id:
                 continue
-            if dataset.id not in seen:
-                seen[dataset.id] = _texts(hub, dataset, hub.git.head(dataset))
-            add(seen[dataset.id], f"'{dataset.full_name}', which the contribution's card names")
+            check()
+            if dataset.id not in known.texts:
+                known.texts[dataset.id] = _texts(hub, dataset, hub.git.head(dataset))
+            if (name, dataset.id) not in known.flags:
+                known.flags[name, dataset.id] = overlap(
+                    name,
+                    texts_of(loaded.task.items),
+                    known.texts[dataset.id],
+                    f"'{dataset.full_name}', which the contribution's card names",
+                    coarse=loaded.hidden or source.private,
+                )
+            found.append(known.flags[name, dataset.id])
     return [flag for flag in found if flag is not None] + patterns(models, validation)
 
 

@@ -56,6 +56,13 @@ class Asker:
     job_id: int | None
     task: str = ""
     """Which of the model's tasks: each reads the items in its own way and is a question."""
+    candidate: int = 1
+    """Which of several candidates that one job judges: each is a question."""
+
+    @property
+    def question(self) -> str:
+        """What of a job is counted once."""
+        return self.task if self.candidate == 1 else f"{self.task[:88]} #{self.candidate}"
 
 
 @dataclass(frozen=True)
@@ -290,7 +297,7 @@ class Hidden:
                     HiddenQuestion.dataset_id == dataset.id,
                     HiddenQuestion.split == split,
                     HiddenQuestion.job_id == asker.job_id,
-                    HiddenQuestion.task == asker.task,
+                    HiddenQuestion.task == asker.question,
                 )
             ):
                 return
@@ -311,7 +318,7 @@ class Hidden:
                     dataset_id=dataset.id,
                     split=split,
                     job_id=asker.job_id,
-                    task=asker.task,
+                    task=asker.question,
                     user_id=asker.user_id,
                     namespace_id=asker.namespace_id,
                     repository_id=asker.repository_id,

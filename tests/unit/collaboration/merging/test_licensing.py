@@ -46,6 +46,36 @@ def test_the_same_licence_merges(place: Place) -> None:
     assert request_merge(place.hub, place.owner, place.repo, pull).landed
 
 
+def joint(place: Place, *pulls: Discussion) -> licensing.LicenceState:
+    return licensing.joint_state({f"#{pull.number}": state(place, pull) for pull in pulls})
+
+
+def test_what_goes_with_main_need_not_go_together(place: Place) -> None:
+    free, limited = propose(place, "gpl-3.0"), propose(place, "cc-by-nc-4.0")
+    third = propose(place, "mit")
+    assert all(state(place, pull).refusal is None for pull in (free, limited, third))
+    together = joint(place, free, third)
+    assert (together.refusal, together.verdict.outcome) == (None, "compatible with notices")
+    refusal = joint(place, free, limited, third).refusal
+    assert refusal is not None
+    assert "forbids commercial use" in refusal
+
+
+def test_a_decision_on_one_holds_beside_others_that_need_none(place: Place) -> None:
+    own = propose(place, "our-own-terms")
+    other = propose(place, "their-own-terms")
+    plain = propose(place, "mit")
+    assert joint(place, own, plain).open, "nobody decided"
+    for pull in (own, other):
+        found = state(place, pull)
+        decide(place.hub, place.owner, place.repo, pull, found, allow=True, reason="I read it.")
+    held = joint(place, own, plain)
+    assert held.refusal is None
+    assert held.decision is not None
+    assert "I read it." in str(notice_file("", held.to_json()))
+    assert joint(place, own, other).open, "nobody decided on the two beside each other"
+
+
 def test_a_conflict_refuses_whoever_asks(place: Place) -> None:
     place.write(card("cc-by-sa-4.0"))
     pull = propose(place, "cc-by-nc-4.0")

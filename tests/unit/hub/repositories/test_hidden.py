@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -224,6 +225,16 @@ def test_questions_are_counted_for_the_user_and_the_organisation(
         session.execute(update(HiddenQuestion).values(created_at=now() - timedelta(hours=25)))
     hub.hidden.ask(data, "test", asker(10, 100, 6))
     assert hub.hidden.asked(data, "test", user_id=10).count == 1
+
+
+def test_each_candidate_that_a_job_judges_is_a_question(hub: Hub, data: Repository) -> None:
+    first = replace(asker(10, 100, 1), task="exam")
+    second = replace(first, candidate=2)
+    for one in (first, second, first, second):  # the job was killed, and is taken up again
+        hub.hidden.ask(data, "test", one)
+    assert hub.hidden.asked(data, "test").count == 2
+    with pytest.raises(TooManyRequests):
+        hub.hidden.ask(data, "test", replace(first, candidate=3))
 
 
 def test_asking_at_once_gives_no_more_than_asking_in_turn(hub: Hub, data: Repository) -> None:
