@@ -24,8 +24,8 @@ from plait.recipes.graph import ENTITY, FILE
 
 MAX_PREDICATES = 2_000
 MAX_COLUMNS = 1_000
-LAYOUT = 1
-"""Changes when what is written changes, so that older copies are made anew."""
+LAYOUT = 2
+"""Changes when what is written changes, or the engine's format: older copies are made anew."""
 _POOL = 512 * 2**20
 _RELATIONSHIP = {
     "id": "STRING", "source": "STRING", "licence": "STRING", "confidence": "DOUBLE",
