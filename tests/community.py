@@ -103,7 +103,8 @@ def queue_report(numbers: list[int]) -> dict[str, Any]:
         "validation": {"split": "validation", "main": {"shop": 0.75, "press": 0.74},
                        "chosen": {"shop": 0.81, "press": 0.78}},
         "evaluations": 5, "known_before": 2, "subsets": 4, "verdict": "passes",
-        "reason": "The average gains 6.0 points and no protected task loses more than its margin.",
+        "reason": "The average changes by +6.0 points (at 95% confidence by +2.6 points or "
+        "better). Every task keeps within its margin.",
         "landed": None, "cost": {"seconds": 12.0, "cpu_seconds": 20.5},
     }  # fmt: skip
 

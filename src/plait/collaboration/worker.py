@@ -106,6 +106,7 @@ class Handler:
 
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
+    from plait.collaboration import foreseen
     from plait.collaboration.leaderboards import scoring
     from plait.collaboration.merging import handler, queue, withdrawal
     from plait.collaboration.suggest import requests as suggesting
@@ -116,6 +117,7 @@ def default_handlers() -> dict[str, Handler]:
         scoring.KIND: Handler(scoring.run),
         suggesting.KIND: Handler(suggesting.run, suggesting.ended),
         "queue": Handler(queue.run, queue.ended),
+        foreseen.KIND: Handler(foreseen.run),
     }
 
 

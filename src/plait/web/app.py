@@ -30,6 +30,7 @@ from plait.web import (
     contributions,
     discussions,
     edits,
+    foreseen,
     graphs,
     history,
     jobs,
@@ -209,6 +210,7 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
         conflicts.add(router, prefix)
         licences.add(router, prefix)
         discussions.add(router, prefix)
+        foreseen.add(router, prefix)
         leaderboards.add(router, prefix)
         notifications.add_repository(router, prefix)
         lineage.add(router, prefix)

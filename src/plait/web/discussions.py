@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Response
 
 from plait.collaboration import events as merge_events
 from plait.hub import Discussion, can
+from plait.hub.database import Label
 from plait.web.here import At, Here
 from plait.web.pulls import pull_page
 from plait.web.report import VERDICTS
@@ -30,6 +32,7 @@ class ListedThread:
     author: str | None
     created_at: datetime
     verdict: str
+    labels: Sequence[Label] = ()
 
 
 def add(router: APIRouter, prefix: str) -> None:
@@ -74,6 +77,7 @@ def listing(
     verdicts = merge_events.latest_verdicts(
         hub, [discussion.id for discussion in found if discussion.is_pull_request]
     )
+    labels = hub.labels.of(found)
     counts["all"] = counts["open"] + counts["closed"]
     return at.visit.render(
         "discussions.html",
@@ -84,7 +88,7 @@ def listing(
         label=label.strip()[:40],
         labels=[one.name for one in hub.labels.list(at.record)],
         counts=counts,
-        items=[_listed(discussion, verdicts.get(discussion.id, "")) for discussion in found],
+        items=[_listed(one, verdicts.get(one.id, ""), labels[one.id]) for one in found],
         may_discuss=can(at.visit.actor, "repo.discuss", at.record),
         page=page,
         pages=-(-counts[status] // PAGE),
@@ -92,7 +96,7 @@ def listing(
     )
 
 
-def _listed(discussion: Discussion, verdict: str) -> ListedThread:
+def _listed(discussion: Discussion, verdict: str, labels: Sequence[Label]) -> ListedThread:
     return ListedThread(
         discussion.number,
         discussion.title,
@@ -101,6 +105,7 @@ def _listed(discussion: Discussion, verdict: str) -> ListedThread:
         discussion.author.name if discussion.author else None,
         discussion.created_at,
         VERDICTS.get(verdict, ""),
+        labels,
     )
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 
+from plait.web.sentences import Said, translate
+
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
 """Each language by its code, named in itself."""
 TAGS: Mapping[str, str] = {"en": "en", "zh": "zh-Hans"}
@@ -71,6 +73,10 @@ class Translator:
     def count(self, key: str, n: int) -> str:
         """Return ``key.one`` or ``key.other`` with ``{n}`` filled in."""
         return self(f"{key}.{'one' if n == 1 else 'other'}", n=f"{n:,}")
+
+    def sentence(self, text: str) -> Said:
+        """Put a report's text into this language, where all of its sentences are known."""
+        return translate(text, self.language)
 
     def has(self, key: str) -> bool:
         """Tell whether there is a phrase under ``key``."""

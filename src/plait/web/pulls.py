@@ -19,8 +19,10 @@ from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
 from plait.hub import Change, Discussion
 from plait.hub.repositories.discussions import pull_ref
+from plait.tables import format_of
 from plait.web.conflicts import conflicts_shown
 from plait.web.diffs import changes_shown
+from plait.web.foreseen import foreseen_view
 from plait.web.here import At, Here
 from plait.web.jobs import JobView, job_view
 from plait.web.language import Translator
@@ -28,7 +30,10 @@ from plait.web.licences import LicenceView, licence_view
 from plait.web.protection import pull_state
 from plait.web.report import MODELS, MergeView, merge_view
 from plait.web.session import Form
-from plait.web.thread import permissions, thread_view
+from plait.web.thread import ThreadView, permissions, thread_view
+
+LONGEST_SAID = 160
+"""Characters of the description that stand at the top."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,14 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     weights = _is_fused(at, discussion, fork, head, changes)
     conflicts = conflicts_shown(at, discussion)
     licence = licence_view(at, discussion) if at.sees_files else None
+    thread = thread_view(at, discussion)
     return visit.render(
         "pull.html",
         repo=at.view,
-        thread=thread_view(at, discussion),
+        thread=thread,
+        said=_said(thread),
+        changed=_kinds(at, changes),
+        foreseen=None if conflicts["conflicts"] else foreseen_view(at, discussion),
         may=permissions(at, discussion),
         report=report,
         job=job,
@@ -88,6 +97,37 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         **changes_shown(at, changes, patch, head or ""),
         **conflicts,
     )
+
+
+def _said(thread: ThreadView) -> str:
+    """Return what the author says of it, without markup."""
+    for event in thread.events:
+        if event.kind == "comment" and event.author == thread.author and event.html is not None:
+            text = " ".join(event.html.striptags().split())
+            return text if len(text) <= LONGEST_SAID else text[: LONGEST_SAID - 1] + "…"
+    return ""
+
+
+def _kinds(at: Here, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Name the kinds of what is changed, the weightiest first."""
+    found = set()
+    for change in changes:
+        driver = driver_of(change.path, at.view.type)
+        name = change.path.rsplit("/", 1)[-1]
+        if driver in ("weights", "pickle"):
+            found.add("weights")
+        elif driver == "card":
+            found.add("card")
+        elif name.startswith(("tokenizer", "vocab", "merges.txt", "spiece", "added_tokens")):
+            found.add("tokenizer")
+        elif format_of(change.path) is not None:
+            found.add("table")
+        elif at.view.holds_graph and name.endswith((".nt", ".nq", ".ttl", ".trig", ".yaml")):
+            found.add("graph")
+        else:
+            found.add("other")
+    order = ("weights", "table", "graph", "tokenizer", "card", "other")
+    return tuple(kind for kind in order if kind in found)
 
 
 def _is_fused(
@@ -130,8 +170,11 @@ def banner(
         if job.state == "cancelled":
             return Banner("closed", "closed", t("banner.cancelled"), t("banner.unchanged"))
     if report is not None and (report.landed or report.verdict != "passes" or status == "merged"):
-        after = "" if report.landed else t("banner.not_landed")
-        return Banner(report.verdict, report.verdict, report.verdict_word, after, report.reason)
+        after = "" if report.landed else t("banner.unchanged")
+        word = report.verdict_word
+        if report.landed or report.verdict != "passes":
+            word = t(f"banner.{'landed' if report.landed else 'kept'}_{report.verdict}")
+        return Banner(report.verdict, report.verdict, word, after, report.reason)
     if status == "merged":
         return Banner("merged", "merged", t("banner.merged"), t("banner.merged_line"))
     if status == "closed":

@@ -22,6 +22,7 @@ from plait.web.figures import (
     seconds,
 )
 from plait.web.language import Translator
+from plait.web.sentences import Said
 
 MODELS = ("base", "main", "contribution", "candidate")
 """The four models of a report, in the order in which they are drawn."""
@@ -46,7 +47,7 @@ class TaskRow:
     margin: str
     verdict: str
     verdict_word: str
-    note: str
+    notes: tuple[Said, ...]
     tags: str = ""
     """What is special about its items: hidden, nobody's task."""
 
@@ -199,12 +200,14 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
     # Where every item is a group of its own, saying so again tells nothing.
     if task.get("groups") and task["groups"] != task["n"]:
         count = t("report.items_in_groups", n=task["n"], groups=task["groups"])
-    note = str(task.get("note") or "")
+    notes = []
     if difference.get("needed"):
-        note = t("report.needed", n=difference["needed"]) + (f" {note}" if note else "")
+        notes.append(Said(t("report.needed", n=difference["needed"]), True))
+    if task.get("note"):
+        notes.append(t.sentence(str(task["note"])))
     if difference.get("detectable") and verdict == "unsure":
         shows = t("report.detects", size=points(difference["detectable"]).lstrip("+"))
-        note = f"{note} {shows}".strip()
+        notes.append(Said(shows, True))
     tags = [t("report.hidden")] if task.get("hidden") else []
     if task.get("seen") is False:
         tags.append(t("report.unseen"))
@@ -221,7 +224,7 @@ def _task_row(task: Mapping[str, Any], t: Translator) -> TaskRow:
         margin=percent(task.get("margin")),
         verdict=verdict,
         verdict_word=t(f"verdict.{verdict}"),
-        note=note,
+        notes=tuple(notes),
         tags=" · ".join(tags),
     )
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from plait.hub import Discussion, DiscussionEvent, can
+from plait.hub.database import Label
 from plait.hub.permissions import resource_of
 from plait.hub.repositories.labels import COLOURS
 from plait.web import markdown
@@ -63,7 +64,7 @@ class ThreadView:
     created_at: datetime
     events: Sequence[ShownEvent]
     locked: bool = False
-    labels: tuple[str, ...] = ()
+    labels: Sequence[Label] = ()
 
 
 def permissions(at: Here, discussion: Discussion) -> May:
@@ -92,7 +93,7 @@ def thread_view(at: Here, discussion: Discussion) -> ThreadView:
         created_at=discussion.created_at,
         events=[event for event in events if event is not None],
         locked=discussion.locked,
-        labels=tuple(one.name for one in at.visit.hub.labels.of([discussion])[discussion.id]),
+        labels=at.visit.hub.labels.of([discussion])[discussion.id],
     )
 
 

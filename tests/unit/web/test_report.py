@@ -75,7 +75,9 @@ def test_names_from_outside_are_escaped_in_pictures() -> None:
 def test_how_many_more_items_would_decide_is_said() -> None:
     report = merge_report()
     report["tasks"][1]["difference"]["needed"] = 900
-    assert merge_view(report, EN, "/a/b").tasks[1].note == "About 900 items would decide it."
+    assert merge_view(report, EN, "/a/b").tasks[1].notes[0].text == (
+        "About 900 items would decide it."
+    )
 
 
 def test_figures_are_written_for_people() -> None:
