@@ -101,6 +101,22 @@ def trace(hub: Hub, actor: Actor, name: str, lineage: Lineage, *, most: int = MO
     return found
 
 
+def merged_from(lineage: Lineage) -> Ancestry:
+    """Return the base and contributions of one lineage alone, followed no further."""
+    found = Ancestry()
+    base, made = identity(lineage.base.files), identity(lineage.output)
+    found.models[base] = Model(base, "base", lineage.base)
+    _edge(found, base, made)
+    for one in lineage.contributions:
+        # One that only removes files is known by its commit.
+        ident = identity(one.files or {"": one.revision})
+        origin = Origin(lineage.base.repository, one.revision, one.files)
+        found.models[ident] = Model(ident, "contribution", origin, one)
+        _edge(found, ident, made)
+        _edge(found, base, ident)
+    return found
+
+
 def _add(hub: Hub, actor: Actor, found: Ancestry, model: Model) -> str | None:
     """Take a model in with the places that the caller may know of."""
     if model.id not in found.models:

@@ -45,7 +45,8 @@ def cyclonedx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
     component = _component(result, subject)
     component["pedigree"] = {
         "ancestors": [_without_references(_component(one, subject)) for one in inputs],
-        "notes": f"Fused by {lineage.recipe.get('merge_method', 'an unnamed method')}.",
+        "notes": f"{'Fused by' if subject.kind == 'model' else 'Merged'} "
+        f"{lineage.recipe.get('merge_method', 'an unnamed method')}.",
     }
     card: dict[str, Any] = {"modelParameters": {"approach": {"type": "supervised"}}}
     if lineage.evaluation is not None:
@@ -63,7 +64,8 @@ def cyclonedx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
                 for name, task in sorted(lineage.evaluation.tasks.items())
             ]
         }
-    component["modelCard"] = card
+    if subject.kind == "model":
+        component["modelCard"] = card
     facts = [{"name": name, "value": value} for name, value in stated(lineage)]
     if facts:
         component["properties"] = facts
@@ -164,7 +166,7 @@ def spdx(lineage: Lineage, subject: Subject) -> dict[str, Any]:
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": f"{subject.repository}@{subject.revision}",
-        "documentNamespace": f"{address(subject.endpoint, subject.repository, subject.revision)}"
+        "documentNamespace": f"{address(subject, subject.repository, subject.revision)}"
         f"/spdx-{name[:16]}",
         "creationInfo": {
             "created": lineage.created or EPOCH,
@@ -208,14 +210,14 @@ FORMATS: Mapping[str, Callable[[Lineage, Subject], dict[str, Any]]] = {
 
 def _component(one: Made, subject: Subject) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "type": "machine-learning-model",
+        "type": "machine-learning-model" if subject.kind == "model" else "data",
         "bom-ref": one.name,
         "group": one.repository.partition("/")[0],
         "name": one.repository.rpartition("/")[2],
         "version": one.revision,
         "description": one.title,
         "externalReferences": [
-            {"type": "vcs", "url": address(subject.endpoint, one.repository, one.revision)}
+            {"type": "vcs", "url": address(subject, one.repository, one.revision)}
         ],
         "components": [
             {
@@ -246,9 +248,12 @@ def _without_references(component: dict[str, Any]) -> dict[str, Any]:
 
 def _entity(one: Made, subject: Subject) -> dict[str, Any]:
     entity: dict[str, Any] = {
-        "prov:type": {"$": "plait:Model", "type": "prov:QUALIFIED_NAME"},
+        "prov:type": {
+            "$": "plait:Model" if subject.kind == "model" else "plait:DataSet",
+            "type": "prov:QUALIFIED_NAME",
+        },
         "prov:label": one.title,
-        "prov:location": address(subject.endpoint, one.repository, one.revision),
+        "prov:location": address(subject, one.repository, one.revision),
         "plait:repository": one.repository,
         "plait:revision": one.revision,
         "plait:sha256": sorted(one.files.values()),
@@ -264,7 +269,7 @@ def _package(one: Made, subject: Subject) -> dict[str, Any]:
         "SPDXID": f"SPDXRef-{one.name}",
         "name": one.repository,
         "versionInfo": one.revision,
-        "downloadLocation": address(subject.endpoint, one.repository, one.revision),
+        "downloadLocation": address(subject, one.repository, one.revision),
         "filesAnalyzed": False,
         "licenseConcluded": "NOASSERTION",
         "licenseDeclared": expression or "NOASSERTION",

@@ -19,6 +19,8 @@ class Subject:
     revision: str
     endpoint: str
     licence: str | None = None
+    kind: str = "model"
+    """``model`` or ``dataset``."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,10 @@ def models_of(lineage: Lineage, subject: Subject) -> tuple[Made, list[Made]]:
     return result, [base, *own, *numbered]
 
 
-def address(endpoint: str, repository: str, revision: str) -> str:
-    """Return the page of a repository's revision."""
-    return f"{endpoint.rstrip('/')}/{repository}/tree/{revision}"
+def address(subject: Subject, repository: str, revision: str) -> str:
+    """Return the page of a repository's revision, which is of the subject's kind."""
+    kind = "" if subject.kind == "model" else f"{subject.kind}s/"
+    return f"{subject.endpoint.rstrip('/')}/{kind}{repository}/tree/{revision}"
 
 
 def spdx_expression(licence: str | None) -> str | None:

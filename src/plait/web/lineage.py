@@ -9,7 +9,8 @@ from fastapi import APIRouter, Response
 from markupsafe import Markup
 
 from plait.charts import Node
-from plait.collaboration.ancestry import Ancestry, identity, trace
+from plait.collaboration.ancestry import MOST, Ancestry, identity, merged_from, trace
+from plait.collaboration.provenance import data_lineage
 from plait.errors import BadInput, EntryNotFound, NotFound
 from plait.hub import CommitInfo, can
 from plait.lineage import FILE, Lineage, parse_lineage
@@ -60,15 +61,18 @@ def add(router: APIRouter, prefix: str) -> None:
 def show(at: At) -> Response:
     """Draw the lineage of main."""
     t = at.visit.t
+    if at.view.type == "dataset":
+        return _show_data(at)
     if at.view.type != "model":
-        raise NotFound("Only models have a lineage.")
+        raise NotFound("Only models and data sets have a lineage.")
     asked = at.visit.request.query_params
     opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
     states = history(at)
     now = states[-1].lineage if states else None
-    picture, rows = None, []
+    picture, rows, whole = None, [], True
     if now is not None:
         ancestry = trace(at.visit.hub, at.visit.actor, at.view.full_name, now)
+        whole = ancestry.whole
         picture = graph(at, states, ancestry, t, opened=opened, wanted=wanted)
         rows = [*table(at, states, t), *_further(at, now, ancestry, t)]
     if wanted:
@@ -84,6 +88,7 @@ def show(at: At) -> Response:
         q=wanted,
         hits=picture.hits if picture else 0,
         rows=rows,
+        most="" if whole else MOST,
         hashes=_hashes(now, t) if now else (),
         data=now.data if now else (),
         budget=now.budget if now else {},
@@ -91,6 +96,41 @@ def show(at: At) -> Response:
         software=", ".join(f"{name} {version}" for name, version in now.software.items())
         if now
         else "",
+    )
+
+
+def _show_data(at: At) -> Response:
+    """Draw what a data set's main was merged from."""
+    visit, t = at.visit, at.visit.t
+    asked = visit.request.query_params
+    opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
+    oid = visit.hub.git.head(at.record)
+    now = data_lineage(visit.hub, at.record, oid) if oid is not None else None
+    picture, rows = None, []
+    if now is not None and oid is not None:
+        states = [State(visit.hub.git.commit_info(at.record, oid), now, None, None)]
+        ancestry = merged_from(now)
+        picture = graph(at, states, ancestry, t, opened=opened, wanted=wanted)
+        rows = table(at, states, t)
+    if wanted:
+        rows = [row for row in rows if row.says(wanted)]
+    return visit.render(
+        "lineage.html",
+        repo=at.view,
+        picture=Markup(picture.svg) if picture else None,  # noqa: S704 - charts escape
+        slim=picture.slim if picture else True,
+        closed=picture.closed if picture else (),
+        opened=opened,
+        all=ALL,
+        q=wanted,
+        hits=picture.hits if picture else 0,
+        rows=rows,
+        most="",
+        hashes=_hashes(now, t) if now else (),
+        data=(),
+        budget={},
+        trained=[one for one in now.contributions if one.datasets or one.privacy] if now else (),
+        software="",
     )
 
 
@@ -197,10 +237,11 @@ def _state_name(state: State, t: Translator) -> str:
 def _origin_link(at: Here, lineage: Lineage) -> str:
     """Return the base's address if this visitor may read it here."""
     hub, origin = at.visit.hub, lineage.base
-    record = hub.repositories.find("model", origin.repository)
+    kind = at.view.type
+    record = hub.repositories.find(kind, origin.repository)
     if record is None or not can(at.visit.actor, "repo.read", record):
         return ""
-    return f"{repository_url('model', record.full_name)}/commit/{origin.revision}"
+    return f"{repository_url(kind, record.full_name)}/commit/{origin.revision}"
 
 
 def table(at: Here, states: list[State], t: Translator) -> list[LineageRow]:

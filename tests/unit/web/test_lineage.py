@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from community import add_many, sha
 from gallery import Gallery
+from plait.collaboration.requests import request_merge
+from plait.hub import AddBytes
 
 from .conftest import Browser
 
@@ -51,6 +58,65 @@ def test_search_marks_and_filters(many: Gallery, browser: Browser) -> None:
     odd = browser(None).get(PLACE, params={"q": "<script>x", "open": "nobody"})
     assert odd.status_code == 200
     assert "<script>x" not in odd.text
+
+
+@pytest.fixture(scope="module")
+def rows(gallery: Gallery) -> tuple[list[int], list[str]]:
+    """Add a data set that two pull requests were merged into; return their numbers and commits."""
+    hub, owner = gallery.hub, gallery.actors["commons"]
+    repo = hub.repositories.create(owner, "dataset", "commons/rows")
+
+    def write(name: str, count: int, **how: Any) -> Any:
+        text = "".join(json.dumps({"id": k, "text": f"{name} {k}"}) + "\n" for k in range(count))
+        card = AddBytes("README.md", b"---\nlicense: cc-by-4.0\n---\n# Rows\n")
+        made = [AddBytes(f"data/{name}.jsonl", text.encode()), card]
+        return hub.commits.apply(owner, repo, "main", made, f"Rows of {name}", "", **how)
+
+    write("first", 3)
+    pulls = [write(name, 2, create_pr=True).discussion for name in ("second", "third")]
+    for pull in pulls:
+        assert request_merge(hub, owner, repo, pull).landed
+    write("by hand", 1)
+    return [pull.number for pull in pulls], [
+        hub.git.resolve(repo, f"refs/pr/{pull.number}") for pull in pulls
+    ]
+
+
+def test_a_data_set_says_what_it_was_merged_from(
+    gallery: Gallery, browser: Browser, rows: tuple[list[int], list[str]]
+) -> None:
+    client = browser(None)
+    page = client.get("/datasets/commons/rows/lineage").text
+    assert nodes(page) == 4, "the base, two pull requests, main"
+    for number, oid in zip(*rows, strict=True):
+        assert f"/datasets/commons/rows/discussions/{number}" in page
+        assert oid[:10] in page
+    second = hashlib.sha256(
+        b'{"id": 0, "text": "second 0"}\n{"id": 1, "text": "second 1"}\n'
+    ).hexdigest()
+    assert second in page
+    assert "data/by hand.jsonl" in page
+    assert "Rows of third" in page
+    api = "/api/plait/datasets/commons/rows/lineage/main"
+    made = client.get(api).json()
+    assert made["metadata"]["component"]["type"] == "data"
+    assert "modelCard" not in made["metadata"]["component"]
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(json.dumps(made)) is None
+    hashes = {h["content"] for one in made["components"] for f in one["components"]
+              for h in f["hashes"]}  # fmt: skip
+    assert second in hashes
+    assert {one["version"] for one in made["components"]} >= set(rows[1])
+    prov = client.get(f"{api}?format=prov").json()
+    assert prov["entity"]["plait:result"]["prov:type"]["$"] == "plait:DataSet"
+    assert "/datasets/commons/rows/tree/" in json.dumps(prov)
+    assert client.get(f"{api}?format=spdx").json()["spdxVersion"] == "SPDX-2.3"
+    # An earlier revision was merged from less; the first from nothing.
+    before = client.get(api.replace("main", rows[1][0])).status_code
+    assert before == 404
+    nothing = client.get("/datasets/commons/files-of-every-kind/lineage").text
+    assert "No pull request was merged" in nothing
+    assert client.get(api.replace("/main", "/nowhere")).status_code == 404
 
 
 def test_chinese(many: Gallery, browser: Browser) -> None:
