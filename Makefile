@@ -59,7 +59,7 @@ format: install-dev ## Format the code
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
 
-bench: install-dev ## Run the benchmarks and write benchmarks/results
+bench: install-dev ## Run the benchmarks of cost and write benchmarks/results and the tables
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/hub.py

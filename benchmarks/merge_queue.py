@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The merge queue against exhaustive search: thirty contributions of a 22 M model, some bad.
 
-Fine-tunes of one encoder (all-MiniLM, the cached ones of ``benchmarks/fusion_quality``) for several
-tasks are contributions to it; beside them are a label-flipped one, noise, a duplicate, a free
-rider and ones that undo others. A set is fused by task arithmetic and scored by the mean accuracy
-over tasks on validation items; the queue's choice and the exhaustive optimum are then compared once
-on test items, pair by pair. A small pool is enumerated wholly; over thirty, only counted.
+Fine-tunes of one encoder (all-MiniLM, the cached ones of ``benchmarks/fusion_quality``, whose texts
+need ``pip install hassil``) for eight tasks are contributions to it, and as many made from half of
+the texts; beside them are label-flipped ones, noise, ones that undo others, a duplicate and free
+riders. A set is fused by task arithmetic and scored by the mean accuracy over four of the tasks on
+validation items; the queue's choice and the exhaustive optimum are then compared once on test
+items, pair by pair. A small pool is enumerated wholly; over thirty, only counted.
 
-    python benchmarks/merge_queue.py --pool 8 --out benchmarks/results/merge-queue.json
+    python benchmarks/merge_queue.py --out benchmarks/results/merge-queue.json
 """
 
 from __future__ import annotations
@@ -25,11 +26,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import measure as measuring
 from plait.collaboration.merging.selection import Coalition, select
 from plait.fusion.weights.checkpoints import open_checkpoint
 
 TASKS = ("shop", "cinema", "press", "topics")
-BAD = ("flipped", "noise", "noise-2", "undoing", "undoing-2", "free rider", "duplicate")
+MORE = ("social", "intents", "nouns", "tenses")
+BAD = (
+    "flipped:shop", "noise", "undoing", "free rider",
+    "flipped:cinema", "noise-2", "undoing-2", "noise-3", "undoing-3", "noise-4", "undoing-4",
+    "undoing-5", "free rider-2", "duplicate",
+)  # fmt: skip
+"""The first four are in the pool that is enumerated."""
+HARMLESS = ("free rider", "free rider-2", "duplicate")
+"""What costs nothing to take in."""
 
 
 class Pool:
@@ -93,39 +103,47 @@ class Pool:
 def main() -> None:
     """Measure and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", type=int, default=8, help="contributions that are enumerated")
+    parser.add_argument("--pool", type=int, default=10, help="contributions that are enumerated")
     parser.add_argument("--many", type=int, default=30)
-    parser.add_argument("--items", type=int, default=40, help="items of a task and split")
+    parser.add_argument("--items", type=int, default=24, help="validation items of a task")
+    parser.add_argument("--test", type=int, default=160, help="test items of a task")
     parser.add_argument(
-        "--strength", type=float, default=1.0, help="how strong noise and the undoing ones are"
+        "--strength", type=float, default=3.0, help="how strong noise and the undoing ones are"
     )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    suites, items = _suites(options.items)
-    deltas = _deltas(suites, options.many, options.strength)
-    good = [name for name in deltas if name.partition(":")[0] not in BAD]
-    bad = [name for name in deltas if name not in good]
+    suite, items = _suite(options.items, options.test)
+    deltas = _deltas(suite, options.many, options.strength)
+    good = [name for name in deltas if name not in BAD]
+    bad = [name for name in deltas if name in BAD]
     print(f"{len(good)} good, {len(bad)} bad: {', '.join(bad)}", flush=True)
-    result: dict[str, Any] = {"items": {t: {s: len(v) for s, v in p.items()}
-                                        for t, p in items.items()}}  # fmt: skip
+    result: dict[str, Any] = {
+        "measured": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": measuring.machine(),
+        "strength": options.strength,
+        "items": {t: {s: len(v) for s, v in p.items()} for t, p in items.items()},
+    }
 
-    many = Pool([*good, *bad][: options.many], deltas, suites[0], items)
+    many = Pool([*good, *bad][: options.many], deltas, suite, items)
     chosen, evaluations, seconds = many.spent(lambda: select(range(len(many.names)), many))
     result["thirty"] = {
         "contributions": len(many.names),
         "bad": [n for n in many.names if n in bad],
+        "harmless": [n for n in many.names if n in HARMLESS],
         "left_out": [many.names[p] for p in sorted(set(range(len(many.names))) - chosen.chosen)],
         "costs": {many.names[p]: dict(c) for p, c in chosen.costs.items()},
         "evaluations": evaluations,
         "cpu_seconds": round(seconds, 1),
         "subsets": 2 ** len(many.names),
         "test": _test(many, {"chosen": chosen.chosen,
-                             "all": frozenset(range(len(many.names))), "base": frozenset()}),
+                             "all": frozenset(range(len(many.names))), "base": frozenset(),
+                             "good": frozenset(p for p, n in enumerate(many.names)
+                                               if n not in bad)}),
     }  # fmt: skip
     _write(options.out, result)
 
-    small = [*good[: options.pool - 4], *[n for n in bad if not n.endswith("2")][:4]]
-    pool = Pool(small, deltas, suites[0], items)
+    small = [*good[: options.pool - 4], *BAD[:4]]
+    pool = Pool(small, deltas, suite, items)
     chosen, evaluations, seconds = pool.spent(lambda: select(range(len(small)), pool))
     every = [
         frozenset(c) for k in range(len(small) + 1) for c in combinations(range(len(small)), k)
@@ -150,67 +168,74 @@ def main() -> None:
     _write(options.out, result)
 
 
-def _suites(count: int) -> tuple[list[Any], dict[str, dict[str, list[Any]]]]:
-    """Return the three cached suites, and items that no fine-tune of any was trained on."""
+def _suite(validation: int, test: int) -> tuple[Any, dict[str, dict[str, list[Any]]]]:
+    """Return the cached suite, and items that no fine-tune was trained on."""
     from fusion_quality import models, settings
 
-    suites = [models.build(seed) for seed in settings.SEEDS]
+    suite = models.build(settings.SEEDS[0])
     items: dict[str, dict[str, list[Any]]] = {}
     for task in TASKS:
-        trained = {i.text for suite in suites for i in suite.seen[task]["train"]}
+        trained = {i.text for i in suite.seen[task]["train"]}
         items[task] = {
-            split: [i for i in suites[0].seen[task][split] if i.text not in trained][: count * k]
-            for split, k in (("validation", 1), ("test", 2))
+            split: [i for i in suite.seen[task][split] if i.text not in trained][:count]
+            for split, count in (("validation", validation), ("test", test))
         }
-    return suites, items
+    return suite, items
 
 
-def _deltas(suites: Sequence[Any], many: int, strength: float) -> dict[str, dict[str, Any]]:
+def _deltas(suite: Any, many: int, strength: float) -> dict[str, dict[str, Any]]:
     """Return each contribution's difference from the base, by name."""
-    base = _weights(suites[0].base)
+    base = _weights(suite.base)
     found: dict[str, dict[str, Any]] = {}
-    for suite in suites:
-        for task in (*TASKS, "social", "intents", "nouns", "tenses"):
-            if len(found) >= many - len(BAD):
-                break
-            found[f"{task}:{suite.seed}"] = _minus(_weights(suite.tuned(task)), base)
+    for task in (*TASKS, *MORE):
+        found[task] = _minus(_weights(suite.tuned(task)), base)
+    for task in (*TASKS, *MORE):
+        found[f"{task}, half"] = _minus(_weights(_half(suite, task)), base)
+    found = dict(list(found.items())[: many - len(BAD)])
     good = list(found)
     random = np.random.default_rng(0)
-    for name in ("noise", "noise-2"):
-        found[name] = {
-            k: (3 * strength * v.std() * random.standard_normal(v.shape)).astype(np.float32)
-            for k, v in found[good[0]].items()
-        }
-    found["flipped:shop"] = _flipped(suites[0], base)
-    for name, of in (("undoing", good[1]), ("undoing-2", good[2])):
-        found[name] = {k: np.float32(-strength) * v for k, v in found[of].items()}
-    found["free rider"] = {k: np.zeros_like(v) for k, v in found[good[0]].items()}
-    found["duplicate"] = found[good[0]]
+    for name in BAD:
+        kind, _, task = name.partition("-")[0].partition(":")
+        of = good[1 + int(name.partition("-")[2] or 1)]
+        if kind == "flipped":
+            found[name] = _minus(_weights(_half(suite, task, flipped=True)), base)
+        elif kind == "noise":
+            found[name] = {
+                k: (3 * strength * v.std() * random.standard_normal(v.shape)).astype(np.float32)
+                for k, v in found[good[0]].items()
+            }
+        elif kind == "undoing":
+            found[name] = {k: np.float32(-strength) * v for k, v in found[of].items()}
+        elif kind == "free rider":
+            found[name] = {k: np.zeros_like(v) for k, v in found[good[0]].items()}
+        else:
+            found[name] = found[good[0]]
     return found
 
 
-def _flipped(suite: Any, base: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tune on a task's training texts with every label swapped for another."""
+def _half(suite: Any, task: str, *, flipped: bool = False) -> Path:
+    """Fine-tune on half of a task's training texts; flipped: every label swapped for another."""
     import shutil
 
     from fusion_quality import settings
     from plait.heads import join_head, split_head
     from plait.training import fine_tune
 
-    out = settings.cache() / "merge-queue-flipped"
+    out = suite.folder / "merge-queue" / (f"{task}-flipped" if flipped else task)
     if not (out / "model.safetensors").is_file():
-        items = suite.seen["shop"]["train"][:320]
+        items = suite.seen[task]["train"]
+        items = items[: len(items) // 2]
         labels = sorted({i.label for i in items})
-        swapped = [labels[(labels.index(i.label) + 1) % len(labels)] for i in items]
-        work = out.with_name("merge-queue-work")
+        said = [labels[(labels.index(i.label) + flipped) % len(labels)] for i in items]
+        work = out.with_name("work")
         shutil.rmtree(work, ignore_errors=True)
-        start = join_head(suite.base, "shop", work / "start")
-        fine_tune(start, [i.text for i in items], swapped, work / "whole", epochs=1,
+        start = join_head(suite.base, task, work / "start")
+        fine_tune(start, [i.text for i in items], said, work / "whole", epochs=1,
                   learning_rate=settings.LEARNING_RATE, batch_size=settings.BATCH,
-                  max_length=settings.MAX_LENGTH, freeze_head=True, seed=0, threads=1)  # fmt: skip
-        split_head(work / "whole", out, "shop")
+                  max_length=settings.MAX_LENGTH, freeze_head=True, seed=1, threads=1)  # fmt: skip
+        split_head(work / "whole", out, task)
         shutil.rmtree(work)
-    return _minus(_weights(out), base)
+    return out
 
 
 def _weights(folder: Path) -> dict[str, Any]:
