@@ -175,7 +175,9 @@ def test_a_repository_that_is_not_there_or_not_yours(
     done = theirs.plait("fuse", "recipe.yaml", "-o", "out", cwd=tmp_path)
     assert done.returncode != 0
     assert world.repository("shop") in done.stderr
-    assert "neither a folder nor a repository that can be fetched" in " ".join(done.stderr.split())
+    told = " ".join(done.stderr.split())
+    assert "There is no folder" in told
+    assert "that you may read. Correct the name, or give HF_TOKEN" in told
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "hf") == ["recipe.yaml"]
 

@@ -66,6 +66,8 @@ def fuse(
         return
     for line in summary(result.report):
         print(line)
+    for line in result.report.get("warnings", ()):
+        print(f"warning: {line}", file=sys.stderr)
     print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")

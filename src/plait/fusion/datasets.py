@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plait.errors import BadInput
 from plait.evaluation.tasks import Task, load_task
-from plait.fusion.resolve import is_repository, resolve_model
+from plait.fusion.resolve import is_repository, resolve_model, why_not_fetched
 from plait.fusion.weights.opening import Resolver
 from plait.recipes.levels import Splits
 from plait.recipes.project import TaskSpec
@@ -46,11 +46,8 @@ def data_folder(spec: TaskSpec, folder: Path) -> Path:
             snapshot_download(spec.dataset, repo_type="dataset", revision=spec.revision or None)
         )
     except Exception as error:  # the client's family of errors is wide: network, access, names
-        reason = " ".join(str(error).split())[:300]
-        raise BadInput(
-            f"Task '{spec.name}': '{spec.dataset}' is neither a folder nor a data set that can be "
-            f"fetched: {reason}"
-        ) from error
+        told = why_not_fetched(spec.dataset, error, "data set")
+        raise BadInput(f"Task '{spec.name}': {told}") from error
 
 
 def repositories(references: Iterable[str], folder: Path) -> list[str]:

@@ -131,7 +131,10 @@ def text(value: object, where: str, *, most: int = 300) -> str:
 
 
 def number(value: object, where: str, low: float, high: float) -> float:
-    """Return a finite number from ``low`` to ``high``."""
+    """Return a finite number from ``low`` to ``high``; 1e-5, a text in YAML 1.1, is one too."""
+    from plait.recipes.parameters import as_number
+
+    value = as_number(value)
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
         raise BadInput(f"{where} must be a number from {low:g} to {high:g}, not '{short(value)}'.")

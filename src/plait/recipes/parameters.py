@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from plait.errors import BadInput
 
 MAX_LAYERS = 100_000
+_EXPONENT = re.compile(r"[-+]?(\.\d{1,50}|\d{1,50}(\.\d{0,50})?)[eE][-+]?\d{1,4}")
 
 Scalar = float | int | bool | str
 
@@ -112,7 +114,16 @@ def _gradient(value: list[Any] | tuple[Any, ...], where: str) -> Gradient:
     return Gradient(tuple(_scalar(v, f"{where}[{i}]") for i, v in enumerate(value)))
 
 
+def as_number(value: object) -> object:
+    """Return a text such as 1e-5 as the number that it is in JSON and YAML 1.2; others as they are.
+
+    YAML 1.1, which is read here, wants a dot and a sign in it (1.0e-5) and else takes it as text.
+    """
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
 def _scalar(value: object, where: str) -> Scalar:
+    value = as_number(value)
     if isinstance(value, int | float) and not math.isfinite(value):
         raise BadInput(f"'{where}' must be a finite number.")
     if not isinstance(value, bool | int | float | str):

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput
@@ -12,6 +14,7 @@ from plait.recipes.parameters import keys, short
 from plait.recipes.references import reference
 
 MAX_TOKENS = 100_000
+WORDS = ("base", "union")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,11 @@ def parse_tokenizer(data: Mapping[str, Any]) -> TokenizerSpec | None:
         BadInput: if both are given, or what they say is not known.
     """
     short_form, value = data.get("tokenizer_source"), data.get("tokenizer")
+    named = _models(data)
     if value is None:
-        return (
-            None if short_form is None else TokenizerSpec(_source(short_form, "tokenizer_source"))
-        )
+        if short_form is None:
+            return None
+        return TokenizerSpec(_source(short_form, "tokenizer_source", named))
     if short_form is not None:
         raise BadInput("Give 'tokenizer' or 'tokenizer_source', not both.")
     entry = keys(value, "'tokenizer'", ("source", "tokens", "pad_to_multiple_of"))
@@ -63,7 +67,7 @@ def parse_tokenizer(data: Mapping[str, Any]) -> TokenizerSpec | None:
     if multiple is not None and (type(multiple) is not int or not 1 <= multiple <= 1_000_000):
         raise BadInput("'tokenizer.pad_to_multiple_of' must be a whole number from 1 to 1,000,000.")
     return TokenizerSpec(
-        _source(entry.get("source", "union"), "tokenizer.source"),
+        _source(entry.get("source", "union"), "tokenizer.source", named),
         {
             str(name): _rule(rule, f"tokenizer.tokens.{short(name)}")
             for name, rule in tokens.items()
@@ -86,8 +90,29 @@ def dump_tokenizer(spec: TokenizerSpec | None) -> dict[str, Any]:
     return {"tokenizer": data}
 
 
-def _source(value: object, where: str) -> str:
-    return str(value) if value in ("base", "union") else reference(value, where)
+def _source(value: object, where: str, named: set[str]) -> str:
+    if value in WORDS:
+        return str(value)
+    found = reference(value, where)
+    known = [*WORDS, *sorted(named)]
+    if found not in named and not Path(found).expanduser().exists():
+        near = difflib.get_close_matches(found.lower(), known, n=1, cutoff=0.7)
+        if near and "/" not in found:
+            raise BadInput(
+                f"'{where}' is '{short(found)}', which is no folder and no model of the recipe; "
+                f"did you mean '{near[0]}'? It is 'base', 'union', or a model."
+            )
+    return found
+
+
+def _models(data: object) -> set[str]:
+    """Return every text in the parts of a recipe that name models."""
+    if isinstance(data, str):
+        return {data}
+    if isinstance(data, Mapping):
+        parts = [v for k, v in data.items() if k not in ("tokenizer", "tokenizer_source")]
+        return set().union(*map(_models, parts))
+    return set().union(*map(_models, data)) if isinstance(data, list | tuple) else set()
 
 
 def _rule(value: object, where: str) -> TokenRule:

@@ -62,22 +62,22 @@ class Agreement:
 
 
 def compare_models(
-    models: Mapping[str, Checkpoint], origin: str
+    models: Mapping[str, Checkpoint], origin: str, *, sample: int = SAMPLE
 ) -> tuple[list[Relation], list[Agreement]]:
     """Compare models with an origin, and their changes from it with each other.
 
     Only matrices are looked at: vectors (norms, biases) are alike in unrelated models too. The
-    sample is the middle of each tensor. Models with NaN or infinity in it are left out: nothing
-    can be said of them.
+    sample is the middle of each tensor (`sample` elements). Models with NaN or infinity in it are
+    left out: nothing can be said of them.
     """
     others = [r for r in models if r != origin]
     names = _common(models, origin)
-    step = max(1, len(names) * SAMPLE // SAMPLES)
+    step = max(1, len(names) * sample // SAMPLES)
     pieces: dict[str, list[Array]] = {r: [] for r in models}
     with Readers() as readers:
         for name in names[::step]:
             for reference in models:
-                pieces[reference].append(_middle(readers, models[reference].tensors[name]))
+                pieces[reference].append(_middle(readers, models[reference].tensors[name], sample))
     if not names:
         return [], []
     values = {r: np.concatenate(p) for r, p in pieces.items()}
@@ -127,8 +127,8 @@ def _common(models: Mapping[str, Checkpoint], origin: str) -> Sequence[str]:
     ]
 
 
-def _middle(readers: Readers, entry: Entry) -> Array:
-    size = min(SAMPLE, entry.size)
+def _middle(readers: Readers, entry: Entry, most: int) -> Array:
+    size = min(most, entry.size)
     raw = np.empty(size, STORAGE[entry.code])
     readers.read(entry, (entry.size - size) // 2, raw)
     values = np.empty(size, np.float64 if entry.code == "F64" else np.float32)

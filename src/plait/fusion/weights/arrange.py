@@ -128,8 +128,8 @@ def _check_count(slices: Sequence[Slice], recipe: FusionRecipe, method: Method) 
             wanted = f"exactly {low}" if low == high else f"at least {low}"
             besides = " besides the base" if with_base else ""
             raise BadInput(
-                f"The method '{method.name}' needs {wanted} model(s){besides}; "
-                f"the recipe gives {count}."
+                f"The method '{method.name}' needs {wanted} model{'' if low == 1 else 's'}"
+                f"{besides}; the recipe gives {count or 'none'}."
             )
 
 

@@ -25,8 +25,9 @@ from plait.fusion.weights.licences import licence_notes, licence_of
 from plait.fusion.weights.naming import is_tied, layer_counts
 from plait.fusion.weights.numbers import STORAGE, Array
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
-from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of, without_effect
+from plait.fusion.weights.plan import Job, Plan, build_plan, donor_of
 from plait.fusion.weights.privacy import statistics_notes
+from plait.fusion.weights.remarks import remarks
 from plait.fusion.weights.safetensors import read_header
 from plait.fusion.weights.templates import chosen_template
 from plait.fusion.weights.vocabulary import read_vocabulary, unify
@@ -165,9 +166,7 @@ def check_document(
     report.notes += statistics_notes(recipe, models)
     if plan is not None:
         report.tensors = len(plan.jobs)
-        unused = without_effect(recipe)
-        if unused:
-            report.notes.append(f"The method '{recipe.method}' has no use for {', '.join(unused)}.")
+        report.notes += remarks(plan, models)
         try:
             report.cost = cost_of(plan, models)
         except PlaitError as error:

@@ -122,7 +122,8 @@ def _bases(recipe: FusionRecipe) -> bool:
     )
 
 
-def _scopes(recipe: FusionRecipe) -> Iterator[Mapping[str, Setting]]:
+def scopes(recipe: FusionRecipe) -> Iterator[Mapping[str, Setting]]:
+    """Yield every mapping of parameters that a recipe has, from the whole's to each source's."""
     yield recipe.parameters
     for source in recipe.models:
         yield source.parameters
@@ -131,19 +132,19 @@ def _scopes(recipe: FusionRecipe) -> Iterator[Mapping[str, Setting]]:
         yield from (s.parameters for s in part.sources)
     for module in recipe.modules.values():
         inner = FusionRecipe(recipe.method, module.models, module.slices)
-        yield from _scopes(replace(inner, parameters=module.parameters))
+        yield from scopes(replace(inner, parameters=module.parameters))
 
 
 def without_effect(recipe: FusionRecipe) -> list[str]:
     """Return the parameters of a recipe that are known but mean nothing to its method."""
     known = {p.name for p in methods.get(recipe.method).parameters}
-    given = {name for scope in _scopes(recipe) for name in scope}
+    given = {name for scope in scopes(recipe) for name in scope}
     return sorted((given - known) & (NO_MATTER - {"int8_mask"}))
 
 
 def _check_parameters(recipe: FusionRecipe, method: Method) -> None:
     known = [p.name for p in method.parameters]
-    for parameters in _scopes(recipe):
+    for parameters in scopes(recipe):
         for name in parameters:
             if name not in known and name not in NO_MATTER:
                 raise BadInput(

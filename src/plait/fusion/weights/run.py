@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from plait.fusion.weights.numbers import STORAGE, Array, decode
 from plait.fusion.weights.opening import Folders, Resolver, find_folders, open_models
 from plait.fusion.weights.plan import Job, build_plan, canonical, donor_of
 from plait.fusion.weights.privacy import statements
+from plait.fusion.weights.remarks import remarks, strangers
 from plait.fusion.weights.remote import needed_parts
 from plait.fusion.weights.stages import remove_stages, run_stages
 from plait.fusion.weights.templates import chosen_template
@@ -80,12 +82,12 @@ def fuse(
         return fuse_mixture(mixture, resolve, work)
     parsed = stages[-1][1]
     beside = _beside(recipe)
+    doubts: list[str] = []
     if len(stages) > 1:
 
         def run(stage: FusionRecipe, place: Path, find: Resolver) -> None:
-            _fuse(
-                stage, find, Work(place, True, None, threads, Reporter(progress, cancelled)), beside
-            )
+            inner = Work(place, True, None, threads, Reporter(progress, cancelled))
+            doubts.extend(_fuse(stage, find, inner, beside).report.get("warnings", ()))
 
         resolve = run_stages(stages, out, resolve, run)
     # of repositories that a recipe takes only parts of, only these are fetched
@@ -94,7 +96,8 @@ def fuse(
         result = _fuse(parsed, find, work, beside)
     if len(stages) > 1:
         remove_stages(out)
-    return result
+    doubts += result.report.get("warnings", ())
+    return replace(result, report={**result.report, "warnings": doubts}) if doubts else result
 
 
 def _fuse(parsed: FusionRecipe, resolve: Resolver | None, work: Work, beside: Path) -> FusionResult:
@@ -109,7 +112,10 @@ def _fuse(parsed: FusionRecipe, resolve: Resolver | None, work: Work, beside: Pa
         def companions(folder: Path, shards: Iterable[str]) -> None:
             write_companions(folder, ready.plan, ready.models, shards)
 
-        return make_folder(ready, dump_recipe(parsed), work, companions)
+        doubts = [*strangers(parsed, ready.models), *remarks(ready.plan, ready.models)]
+        result = make_folder(ready, dump_recipe(parsed), work, companions)
+        told = {"warnings": doubts} if doubts else {}
+        return replace(result, report={**result.report, **told})
 
 
 def _beside(recipe: Recipe) -> Path:
