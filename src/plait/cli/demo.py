@@ -65,18 +65,22 @@ def graph(
     port: Port = 0,
     report: Report = None,
     serve: Serve = True,
+    size: Annotated[
+        SizeName, typer.Option(help="full: MiniLM learns to read. small: a 4 M encoder.")
+    ] = SizeName.full,
 ) -> None:
     """Show two organisations' knowledge graphs become one.
 
     Starts a hub, publishes a graph of countries by their own names, refuses a pull request that
     breaks its shapes, aligns a second graph with English names and merges it with its conflicts,
-    settles one as a person, and writes the union for Gephi. Needs no network but the package
-    registries.
+    settles one as a person, and writes the union for Gephi. Then a tagger learns on sentences
+    made of the graph, reads others that were written by hand, and what it found becomes a pull
+    request. Needs no network but the package registries.
     """
     from plait.demo.graph_run import run_graph_demo
 
     _end_politely()
-    run_graph_demo(directory, port=port, report_file=report, serve=serve)
+    run_graph_demo(directory, port=port, report_file=report, serve=serve, size=size.value)
 
 
 def _end_politely() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading facts into the demo's graph of countries: how texts name its currencies, what sentences
-that people marked say of its entities, and scores of what was linked.
+"""Reading facts into the demo's graph of countries: a tagger, sentences, a pull request.
+
+The sentences, in `reading/sentences.txt`, are ours, written before any tagger was trained and never
+trained on; `reading/meanings.csv` says which countries and values their words mean.
 """
 
 from __future__ import annotations
@@ -14,16 +16,44 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.demo.graph_members import FILE
+from plait.demo.data import encoder_folder
+from plait.demo.graph_members import FILE, GRAPH, merged, propose
 from plait.demo.graphs import WORLD, PairOfGraphs, countries
 from plait.demo.npm import fetch_npm
+from plait.errors import PlaitError
 from plait.recipes.graph import GraphFile
 
 if TYPE_CHECKING:
+    from plait.demo.graph_run import GraphDemo
     from plait.graphs.graph import Graph
     from plait.graphs.read.examples import Example
     from plait.graphs.read.extract import Statement
     from plait.graphs.read.triples import TripleScores
+
+
+SENTENCES = Path(__file__).parent / "reading" / "sentences.txt"
+MEANINGS = Path(__file__).parent / "reading" / "meanings.csv"
+SOURCE = "encyclopaedia"
+LEAST = 0.5
+"""The confidence from which a statement is proposed."""
+
+
+@dataclass(frozen=True)
+class ReadingSize:
+    """How a tagger is taught for the demo: settings that validation sentences chose."""
+
+    encoder: str
+    """Its name in plait.demo.data.ENCODERS."""
+    sentences: int
+    epochs: int
+    learning_rate: float
+    freeze_embeddings: bool
+
+
+READING = {
+    "full": ReadingSize("minilm", 1_600, 3, 2e-4, True),
+    "small": ReadingSize("tiny", 1_200, 3, 1e-3, False),
+}
 
 
 def currencies() -> dict[str, tuple[str, ...]]:
@@ -134,3 +164,105 @@ def score_linked(
             )
         )
     return score_triples(true, [found[one.text] for one in examples])
+
+
+def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> None:
+    """Teach a tagger on the graph, read sentences that it has not seen, propose and merge.
+
+    Args:
+        demo: what the steps hand to each other.
+        graph: the merged graph, as the hub has it.
+        pair: the two graphs that it was made from; their codes serve the score alone.
+        size: `full` or `small`, of `READING`.
+    """
+    from plait.graphs.merging import merge
+    from plait.graphs.read.examples import read_marked
+    from plait.graphs.read.extract import Reader, Text, to_graph
+    from plait.graphs.read.facts import symmetric
+    from plait.graphs.read.splits import Sizes
+    from plait.graphs.read.teaching import load_tagger, prepare, teach
+    from plait.training.tagger import TaggerOptions
+
+    chosen = READING[size]
+    try:
+        encoder = encoder_folder(chosen.encoder)
+    except PlaitError as error:
+        demo.facts["read"] = {"skipped": str(error)}
+        demo.steps.say(f"Nothing is read out of texts: {error}")
+        return
+    out = demo.folder / "organisations" / "gazetteer" / "tagger"
+    with demo.step("teach", "Teaching a tagger to read, on sentences made of the graph", 1.0) as on:
+        same = symmetric(graph.file)
+        written = read_marked(SENTENCES, same)
+        lesson = prepare(graph, sizes=Sizes(train=chosen.sentences), written=written)
+        before = 0
+
+        def show(done: int, total: int, loss: float) -> None:
+            nonlocal before
+            on((done - before) / total, f"Teaching a tagger to read, loss {loss:.3f}")
+            before = done
+
+        options = TaggerOptions(
+            epochs=chosen.epochs,
+            learning_rate=chosen.learning_rate,
+            freeze_embeddings=chosen.freeze_embeddings,
+        )
+        taught = teach(lesson, encoder, out, options, progress=show)
+    with demo.step("read", "Reading sentences that were written by hand", 1.0) as on:
+        extraction = Reader(graph, load_tagger(out)).read(
+            [Text(f"sentence {place}", one.text) for place, one in enumerate(written, start=1)]
+        )
+        meanings = Meanings.read(MEANINGS, country_codes(pair))
+        linked = score_linked(graph, written, extraction.statements, meanings)
+        added = to_graph(
+            extraction, graph, source=SOURCE, title="Sentences of the demo", least=LEAST
+        )
+    titles = {
+        "templates": "templates held out",
+        "entities": "entities held out",
+        "written": "sentences written by hand",
+    }
+    demo.steps.say("Exact triples that the tagger finds (F1, with its 95% interval):")
+    for name, one in taught.scores.items():
+        f1, (low, high) = one.triples.f1, one.triples.f1_interval
+        demo.steps.say(f"  {titles[name]:<26} {f1:.3f} [{low:.3f}, {high:.3f}]")
+    wrong = sum(
+        len(one.triples) != len(found)
+        for one, found in zip(written, _by_sentence(written, extraction.statements), strict=True)
+        if one.kind in ("negated", "none")
+    )
+    silent = sum(one.kind in ("negated", "none") for one in written)
+    demo.steps.say(
+        f"  with countries and values in place of words {linked.f1:.3f}; in {wrong} of {silent} "
+        "sentences that deny a fact or have none, one was found"
+    )
+    facts = {
+        "encoder": chosen.encoder,
+        "cpu_seconds": taught.result.cpu_seconds,
+        "scores": {name: one.to_json() for name, one in taught.scores.items()},
+        "linked": linked.to_json(),
+        "read": len(extraction.statements),
+        "known": len(extraction.of("known")),
+        "proposed": len(added),
+    }
+    demo.facts["read"] = facts
+    if not len(added):
+        demo.steps.say("Nothing was read that the graph does not say already.")
+        return
+    with demo.step("extend", "Proposing what was read, with its sentences, and merging it"):
+        united = merge(graph, [graph, added]).graph
+        number = propose(demo.url, demo.members["gazetteer"], united, "Read from sentences")
+        state = merged(demo.url, demo.members["atlas"], number)
+    facts |= {"pull": number, "status": state["status"]}
+    if state["status"] != "merged":
+        facts["said"] = (state.get("job") or {}).get("error")
+    demo.steps.say(
+        f"{facts['read']:,} facts read, {facts['known']:,} of them known; {len(added):,} proposed "
+        f"in pull request {number} of {GRAPH}: {state['status']}"
+    )
+
+
+def _by_sentence(
+    examples: Sequence[Example], statements: Sequence[Statement]
+) -> list[list[Statement]]:
+    return [[one for one in statements if one.sentence == each.text] for each in examples]

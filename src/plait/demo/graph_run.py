@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from plait.demo.folder import keep_clients_in, prepare_folder
 from plait.demo.graph_members import (
-    FILE,
     GRAPH,
     Member,
     make_members,
@@ -23,6 +22,7 @@ from plait.demo.graph_members import (
     settle,
     slip,
 )
+from plait.demo.graph_reading import file_for_reading, read_texts
 from plait.demo.graphs import PairOfGraphs, countries
 from plait.demo.progress import Steps
 from plait.demo.server import serving, wait_for_interrupt
@@ -55,9 +55,17 @@ class GraphDemo:
 
 
 def run_graph_demo(
-    folder: Path, *, port: int = 0, report_file: Path | None = None, serve: bool = True
+    folder: Path,
+    *,
+    port: int = 0,
+    report_file: Path | None = None,
+    serve: bool = True,
+    size: str = "full",
 ) -> dict[str, Any]:
-    """Run the demo in ``folder`` and return what it measured; ``serve`` stays until Ctrl-C."""
+    """Run the demo in ``folder`` and return what it measured; ``serve`` stays until Ctrl-C.
+
+    ``size`` is `full` or `small`: how large an encoder learns to read.
+    """
     folder = folder.expanduser().resolve()
     prepare_folder(folder)
     keep_clients_in(folder)
@@ -66,7 +74,8 @@ def run_graph_demo(
         demo = GraphDemo(folder, stack.enter_context(Steps()))
         with demo.step("graphs", "Reading countries by their own names, and by English ones"):
             pair = countries()
-            left, right = (replace(one, file=FILE) for one in (pair.left, pair.right))
+            file = file_for_reading()
+            left, right = (replace(one, file=file) for one in (pair.left, pair.right))
             pair = PairOfGraphs(left, right, pair.gold)
         with demo.step("start", "Starting a hub"):
             demo.members = make_members(folder)
@@ -77,7 +86,8 @@ def run_graph_demo(
         union = align_graphs(demo, pair)
         merge_graphs(demo, union)
         decide(demo)
-        export(demo)
+        union = export(demo)
+        read_texts(demo, union, pair, size)
         demo.seconds["total"] = time.perf_counter() - started
         finish(demo, report_file)
         if serve:
@@ -136,7 +146,7 @@ def align_graphs(demo: GraphDemo, pair: PairOfGraphs) -> Graph:
         f"{scores.hits_at_1.value:.3f}, precision {scores.precision.value:.3f}, recall "
         f"{scores.recall.value:.3f}"
     )
-    claims = make(FILE, identities=found.claims())
+    claims = make(pair.left.file, identities=found.claims())
     return merge(None, [pair.left, pair.right, claims]).graph
 
 
@@ -165,8 +175,8 @@ def decide(demo: GraphDemo) -> None:
     )
 
 
-def export(demo: GraphDemo) -> None:
-    """Fetch the merged graph with the stock client, and write it for Gephi."""
+def export(demo: GraphDemo) -> Graph:
+    """Fetch the merged graph with the stock client, write it for Gephi, and return it."""
     from huggingface_hub import snapshot_download
 
     from plait.graphs.exchange import export_graph
@@ -183,6 +193,7 @@ def export(demo: GraphDemo) -> None:
     demo.facts["union"] = _counted(graph)
     demo.facts["view"] = _counted(view)
     demo.facts["gexf"] = {"path": str(path), "bytes": path.stat().st_size}
+    return graph
 
 
 def finish(demo: GraphDemo, report_file: Path | None) -> None:
@@ -196,6 +207,8 @@ def finish(demo: GraphDemo, report_file: Path | None) -> None:
         "refused pull request": f"{base}/discussions/{demo.facts['refused']['pull']}",
         "merged pull request": f"{base}/discussions/{demo.facts['merged']['pull']}",
     }
+    if "pull" in demo.facts.get("read", {}):
+        pages["what was read"] = f"{base}/discussions/{demo.facts['read']['pull']}"
     demo.facts |= {"pages": pages, "seconds": demo.seconds}
     demo.steps.close()
     report = report_file or demo.folder / "report.json"

@@ -39,6 +39,7 @@ class TaggerOptions:
     hidden: float = 0.15
     """How often a word of one of `hide` is hidden behind the mask token."""
     hide: tuple[str, ...] = ()
+    """Kinds of tags; of ``B-P:capital`` the kind is P."""
     patience: int = 1
     """Epochs without a better score after which the training ends; 0: never."""
     seed: int = 0
@@ -229,7 +230,9 @@ def _encode(
     options: TaggerOptions,
 ) -> tuple[list[list[int]], list[list[int]], list[list[list[int]]]]:
     """Return the pieces of sentences, their classes, and the pieces of words that may be hidden."""
-    hide: Collection[int] = {k for k, name in enumerate(labels) if name[2:] in options.hide}
+    hide: Collection[int] = {
+        k for k, name in enumerate(labels) if name[2:].partition(":")[0] in options.hide
+    }
     rows, truth, hidable = [], [], []
     for words, held in zip(sentences, numbers, strict=True):
         found = tokenizer(

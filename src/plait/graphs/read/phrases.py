@@ -19,7 +19,7 @@ NEAR = 4
 """Words around predicate and object that are looked at too, with less weight."""
 _WORD = re.compile(r"[^\W\d_]+|²")
 _DIGIT = re.compile(r"\d")
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def number_of(text: str) -> str | None:
 
     number = Decimal(digits)
     if rest:
-        scale = _SCALES.get(rest[0].casefold())
+        scale = SCALES.get(rest[0].casefold())
         if scale is None:
             return digits if len(rest) <= 2 else None
         number *= scale

@@ -11,20 +11,21 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.graphs.graph import Graph
-from plait.graphs.read.examples import Example, labels_of
+from plait.graphs.read.examples import KINDS, Example, labels_of
 from plait.graphs.read.facts import Kind, kinds_of, names_of, symmetric
 from plait.graphs.read.patterns import PatternTagger
 from plait.graphs.read.phrases import Phrases
 from plait.graphs.read.scoring import Scores, exact_f1, score
 from plait.graphs.read.splits import Parts, Sizes, split
-from plait.graphs.read.templates import key_of
+from plait.graphs.read.triples import decode, found_in
 from plait.training.loop import Progress
 from plait.training.tagger import TaggerOptions, TaggerResult, train_tagger
 
 FILE = "plait_graph_tagger.json"
 """What a tagger's folder says of it: its predicates, and its scores on each split."""
 MAX_FILE = 16_000_000
-PARTS = ("templates", "entities", "written")
+CAUTIONS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
+"""What is tried for `triples.decode`; one is taken by the validation sentences."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def teach(
         Cancelled: if `cancelled` says so.
     """
     options = options or TaggerOptions()
-    options = replace(options, hide=options.hide or ("S", "O"))
+    options = replace(options, hide=options.hide or KINDS)
     epoch = 0
 
     def judge(tagger: Any) -> float:
@@ -143,18 +144,53 @@ def teach(
     )
     from plait.evaluation.runners import TokenTagger
 
-    scores = measure(lesson, TokenTagger.load(out, options.threads))
-    taught = Taught(result, scores)
-    about = {
+    caution = _caution(lesson, TokenTagger.load(out, options.threads))
+    about: dict[str, Any] = {
+        "caution": caution,
         "predicates": sorted(lesson.parts.known),
         "datatypes": {name: one.datatype for name, one in lesson.kinds.items()},
         "seed": options.seed,
         "epochs": list(result.scores),
         "kept": result.best,
-        "scores": {name: one.to_json() for name, one in scores.items()},
     }
-    (out / FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return taught
+    _write(out, about)
+    scores = measure(lesson, load_tagger(out, options.threads))
+    _write(out, about | {"scores": {name: one.to_json() for name, one in scores.items()}})
+    return Taught(result, scores)
+
+
+def load_tagger(folder: Path, threads: int | None = None) -> Any:
+    """Load a tagger that `teach` wrote.
+
+    Raises:
+        BadInput: the folder holds no tagger of graphs.
+        MissingExtra: torch or transformers is not installed.
+    """
+    about = about_tagger(folder)
+    from plait.evaluation.runners import TokenTagger
+
+    tagger = TokenTagger.load(folder, threads)
+    tagger.caution = about["caution"]
+    return tagger
+
+
+def _caution(lesson: Lesson, tagger: Any) -> float:
+    """Return the caution with the best exact-triple F1 on the validation sentences."""
+    held = lesson.parts.validation
+    tables = tagger.probabilities([one.tokens for one in held])
+    best, most = 1.0, -1.0
+    for caution in CAUTIONS:
+        readings = [decode(table, tagger.labels, caution) for table in tables]
+        found = found_in(held, readings, lesson.phrases, lesson.symmetric, lesson.is_entity)
+        right = sum(len(a.triples & b) for a, b in zip(held, found, strict=True))
+        both = sum(len(a.triples) + len(b) for a, b in zip(held, found, strict=True))
+        if 2 * right / max(1, both) > most:
+            best, most = caution, 2 * right / max(1, both)
+    return best
+
+
+def _write(folder: Path, about: Mapping[str, Any]) -> None:
+    (folder / FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def measure(lesson: Lesson, tagger: Any) -> dict[str, Scores]:
@@ -188,12 +224,13 @@ def about_tagger(folder: Path) -> dict[str, Any]:
             raise BadInput(f"{path} is larger than {MAX_FILE:,} bytes.")
         found = json.loads(path.read_text("utf-8"))
         predicates = [str(one) for one in found["predicates"]]
+        caution = min(1.0, max(1e-3, float(found.get("caution", 1.0))))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BadInput(
             f"{folder} is no tagger of graphs: it has no {FILE}. Train one with "
             "'plait graph train-tagger'."
         ) from None
-    return {**found, "predicates": predicates}
+    return {**found, "predicates": predicates, "caution": caution}
 
 
 def key_of_name(text: str) -> str:
@@ -205,6 +242,6 @@ def key_of_name(text: str) -> str:
 
 
 __all__ = [
-    "FILE", "Lesson", "Taught", "about_tagger", "baseline", "key_of", "key_of_name", "measure",
+    "FILE", "Lesson", "Taught", "about_tagger", "baseline", "key_of_name", "measure",
     "prepare", "teach",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ MAX_SENTENCE = 2_000
 
 _DENSE = "\u2e80-\u9fff\uf900-\ufaff\u3040-\u30ff"
 _TOKEN = re.compile(
-    rf"\d+(?:[.,]\d+)*|[{_DENSE}]|['’]s\b|(?:[A-Z]\.){{2,}}|[^\W\d_{_DENSE}]+(?:-[^\W_]+)*|\w+|[^\w\s]"
+    rf"\d+(?:[.,]\d+)*|[{_DENSE}]|['’]s\b|(?:[A-Z]\.){{2,}}|[^\W\d_{_DENSE}]+(?:-[^\W_]+|['’](?!s\b)[^\W\d_]+)*|\w+|[^\w\s]"
 )
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]?[A-Z0-9À-ÞΑ-ΩА-Я])|[。！？]+[」』”]*")
 _SHORT = re.compile(

@@ -15,7 +15,8 @@ from plait.evaluation.measures import Additive
 from plait.evaluation.metrics import Floats
 from plait.evaluation.metrics.counts import micro_f1, micro_precision, micro_recall
 from plait.graphs.read.examples import LABELS, TYPED, Example, Triple, ordered
-from plait.graphs.read.phrases import NEAR, Phrases, number_of
+from plait.graphs.read.phrases import NEAR, SCALES, Phrases, number_of
+from plait.recipes.graph import ENTITY
 
 RESAMPLES = 2_000
 FAR = 12.0
@@ -153,6 +154,10 @@ def assemble(
                 one.start,
             ),
         )
+        swapped = phrases.datatypes.get(name, "string") != ENTITY and len(objects) == 1
+        if swapped and is_entity(objects[0].text) and is_entity(subject.text) is False:
+            # Of a literal and an entity the entity is the subject.
+            subject, objects = objects[0], [subject]
         for other in objects:
             if (subject.text, subject.start) != (other.text, other.start):
                 sure = subject.probability * word.probability * other.probability
@@ -167,16 +172,23 @@ def snapped(
 ) -> list[Mention]:
     """Return mentions whose ends are those of a known name, where a tagger cut one short.
 
-    A mention that is a known name itself stays; so does one that touches none.
+    A mention that is a known name itself stays; so does one that touches none. Numbers take their
+    "million" along, and a subject without a capital, where letters have any, is no name.
     """
     held = [one for one in found if one.kind == "P"]
     rest = sorted((one for one in found if one.kind != "P"), key=lambda one: one.start)
     taken = {place for one in held for place in range(one.start, one.end)}
     done: set[int] = set()
     for one in rest:
-        if one.start in done:
+        if one.start in done or (one.kind == "S" and not _named(one.text, is_entity)):
             continue
-        span = None if is_entity(one.text) else _known(tokens, one, taken, is_entity)
+        if one.text[:1].isdigit() and one.end < len(tokens) and tokens[one.end] in SCALES:
+            one = replace(one, end=one.end + 1, text=f"{one.text} {tokens[one.end]}")
+        span = (
+            None
+            if one.text[:1].isdigit() or is_entity(one.text)
+            else _known(tokens, one, taken, is_entity)
+        )
         if span is None:
             held.append(one)
             done |= set(range(one.start, one.end))
@@ -184,6 +196,10 @@ def snapped(
         held.append(replace(one, start=span[0], end=span[1], text=" ".join(tokens[slice(*span)])))
         done |= set(range(*span))
     return sorted(held, key=lambda one: one.start)
+
+
+def _named(text: str, is_entity: Callable[[str], bool | None]) -> bool:
+    return text.lower() != text or text.upper() == text or bool(is_entity(text))
 
 
 def _known(
@@ -252,7 +268,7 @@ def _distance(tokens: Sequence[str], a: Mention, b: Mention) -> float:
     return len(between) + CLAUSE * sum(word.casefold() in BREAKS for word in between)
 
 
-def decode(probabilities: Floats, labels: Sequence[str]) -> Reading:
+def decode(probabilities: Floats, labels: Sequence[str], caution: float = 1.0) -> Reading:
     """Return the likeliest tags that make a sequence (Viterbi): ``I-X`` only behind ``X``.
 
     Whether some words say a predicate is decided over all predicates together, before which.
@@ -260,6 +276,7 @@ def decode(probabilities: Floats, labels: Sequence[str]) -> Reading:
     Args:
         probabilities: of each token's tags, [tokens, labels].
         labels: a tagger's, as `examples.labels_of` gives them.
+        caution: what the probability of no tag is multiplied with before tags are chosen.
     """
     count = len(probabilities)
     if not count:
@@ -273,6 +290,7 @@ def decode(probabilities: Floats, labels: Sequence[str]) -> Reading:
             held = predicates.setdefault(predicate, np.zeros(count))
             held += probabilities[:, place]
     logs = np.log(np.maximum(table, 1e-12))
+    logs[:, 0] += np.log(caution)
     best = logs[0] + _FIRST
     back = np.zeros((count, len(LABELS)), dtype=np.int64)
     for place in range(1, count):
@@ -312,7 +330,8 @@ def read_all(
     """Return what a tagger makes of sentences.
 
     Args:
-        tagger: gives probabilities, as `plait.evaluation.runners.TokenTagger`, or tags alone.
+        tagger: gives probabilities, as `plait.evaluation.runners.TokenTagger`, or tags alone; its
+            `caution`, if it has one, is `decode`'s.
         sentences: words.
         progress: called with the sentences done and all.
 
@@ -327,7 +346,9 @@ def read_all(
             "S, P and O are wanted. Train one with 'plait graph train-tagger'."
         )
     if hasattr(tagger, "probabilities"):
-        return [decode(table, labels) for table in tagger.probabilities(sentences, progress)]
+        found = tagger.probabilities(sentences, progress)
+        caution = float(getattr(tagger, "caution", 1.0))
+        return [decode(table, labels, caution) for table in found]
     return [Reading(tuple(row)) for row in tagger.tag(sentences, progress)]
 
 
