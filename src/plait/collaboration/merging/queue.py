@@ -268,6 +268,8 @@ def _again(
         context, repo, pulls, credited=True, confidence=float(payload["confidence"])
     )
     built = builder.build()
+    if builder.excluded:
+        raise Conflict(" ".join(f"#{n}: {why}" for n, why in sorted(builder.excluded.items())))
     made = {**built.report, "kind": "queue"}
     report = {
         **proposed,

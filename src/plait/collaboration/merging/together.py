@@ -187,6 +187,11 @@ class QueueBuilder(Builder):
                 admitted.append(pull)
             else:
                 self.excluded[number] = reason
+        if not admitted:
+            raise Conflict(
+                "None of these pull requests can be merged: "
+                + " ".join(f"#{n}: {why}" for n, why in sorted(self.excluded.items()))
+            )
         self.pulls = sorted(admitted, key=lambda pull: pull[0].number)
         self.discussion, self.sides = self.pulls[-1]
 
