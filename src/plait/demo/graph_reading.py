@@ -250,7 +250,7 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
         demo.steps.say("Nothing was read that the graph does not say already.")
         return
     with demo.step("extend", "Proposing what was read, with its sentences, and merging it"):
-        united = merge(graph, [graph, added]).graph
+        united = merge(None, [graph, added]).graph
         number = propose(demo.url, demo.members["gazetteer"], united, "Read from sentences")
         state = merged(demo.url, demo.members["atlas"], number)
     facts |= {"pull": number, "status": state["status"]}

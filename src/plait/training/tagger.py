@@ -40,7 +40,7 @@ class TaggerOptions:
     """How often a word of one of `hide` is hidden behind the mask token."""
     hide: tuple[str, ...] = ()
     """Kinds of tags; of ``B-P:capital`` the kind is P."""
-    patience: int = 1
+    patience: int = 2
     """Epochs without a better score after which the training ends; 0: never."""
     seed: int = 0
     threads: int | None = None

@@ -104,7 +104,7 @@ def train_tagger(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     patience: Annotated[
         int, typer.Option(min=0, help="Epochs without a better F1 that end it; 0: never.")
-    ] = 1,
+    ] = 2,
     all_weights: Annotated[
         bool, typer.Option("--all-weights", help="Train the words' vectors too.")
     ] = False,

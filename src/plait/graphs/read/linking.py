@@ -21,8 +21,8 @@ from plait.graphs.read.facts import Kind
 from plait.graphs.read.teaching import key_of_name
 from plait.graphs.view import collapsed
 
-LEAST = 0.82
-"""The likeness of names from which words are taken for another spelling."""
+LEAST = 0.76
+"""The likeness of names from which words are taken for another spelling, of one first letter."""
 MARGIN = 0.03
 """How much better than the next the best candidate must be, to be taken."""
 TYPE = 0.15
@@ -141,7 +141,7 @@ class Linker:
                 named[one] = 1.0
         if not named:
             for name, likeness in self._near.get(key_of_name(text), ()):
-                if likeness >= LEAST:
+                if likeness >= LEAST and name[0] == key_of_name(text)[0]:
                     for one in self.keys[name]:
                         named[one] = max(named.get(one, 0.0), likeness)
         kind = self.kinds.get(predicate)

@@ -128,6 +128,7 @@ def key_of(predicate: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, ...]:
+    text = re.sub(r"\[\s*([^\[\]]*?)\s*\]", r"[\1]", text)  # a choice of nothing leaves a space
     parts = [part for part in _PART.split(" ".join(text.split())) if part]
     if not any(part.startswith("[") for part in parts):
         plain = [k for k, part in enumerate(parts) if not part.startswith("{")]
