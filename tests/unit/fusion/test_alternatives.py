@@ -110,6 +110,20 @@ def test_auto_says_when_no_level_is_possible(recipe: Callable[..., dict[str, Any
     assert str(found.instead).startswith("outputs")
 
 
+def test_a_search_takes_what_its_candidates_do(
+    recipe: Callable[..., dict[str, Any]], world: Path
+) -> None:
+    plain = check(recipe("weights", "bert", "copy"))
+    made = recipe("weights", "bert", "copy")
+    made |= {"tasks": [synthetic.task("shop", world / "data-shop")]}
+    few = check(made | {"search": {"budget": 3, "parameters": {"weight": [0, 1]}}})
+    many = check(made | {"search": {"budget": 300, "parameters": {"weight": [0, 1]}}})
+    assert plain.cost and few.cost and many.cost
+    assert plain.cost.output_bytes == few.cost.output_bytes == many.cost.output_bytes
+    assert few.cost.memory_bytes > plain.cost.memory_bytes + 400_000_000
+    assert many.cost.cpu_seconds > few.cost.cpu_seconds > plain.cost.cpu_seconds + 5
+
+
 def test_a_search_without_validation_items_names_methods_that_need_none(
     recipe: Callable[..., dict[str, Any]], world: Path
 ) -> None:

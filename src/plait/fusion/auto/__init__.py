@@ -9,6 +9,7 @@ noise.
 
 from __future__ import annotations
 
-from plait.fusion.auto.run import check, run
+from plait.fusion.auto.checking import check
+from plait.fusion.auto.run import run
 
 __all__ = ["check", "run"]

@@ -13,10 +13,11 @@ from plait.errors import Cancelled
 from plait.evaluation.predictors import load_predictor
 from plait.evaluation.results import evaluate
 from plait.fusion.auto.budget import CpuBudget
-from plait.fusion.auto.facts import Facts, model_size
+from plait.fusion.auto.facts import Facts
 from plait.fusion.auto.options import Settings
 from plait.fusion.auto.rows import Row
 from plait.fusion.datasets import load_tasks
+from plait.fusion.forecast import model_size
 from plait.fusion.results import FusionResult, Progress
 from plait.fusion.search.folds import Floats, FoldedTask, direction, fold_tasks
 from plait.recipes.levels import LevelRecipe

@@ -11,21 +11,10 @@ from typing import Any
 from plait.fusion.auto.options import Settings
 from plait.fusion.datasets import data_folder, lacking_split, model_folder
 from plait.fusion.distillation.teachers import Teacher, find_teachers, several_heads
-from plait.fusion.weights.checkpoints import STATISTICS
+from plait.fusion.forecast import ModelSize, model_size
 from plait.fusion.weights.opening import Resolver
-from plait.fusion.weights.safetensors import read_header
 from plait.recipes.levels import LevelRecipe
 from plait.recipes.project import dump_tasks
-
-_LOOKED_UP = ("embed", "wte", "wpe", "shared.weight")
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """how large a model folder is: bytes of weights, and parameters that a prediction uses."""
-
-    bytes: int
-    work: int
 
 
 @dataclass(frozen=True)
@@ -78,23 +67,6 @@ def gather_facts(recipe: LevelRecipe, settings: Settings, resolve: Resolver | No
         tuple(entries),
         lacking_split(recipe.tasks, recipe.folder, recipe.splits.train),
     )
-
-
-def model_size(folder: Path) -> ModelSize:
-    """Return a folder's size and work, from the headers of its safetensors files.
-
-    Word and position vectors are looked up, not multiplied, and are no work. Every head counts
-    towards the size; they are too small to count towards the work differently.
-    """
-    size = work = 0
-    for file in sorted(folder.rglob("*.safetensors")):
-        if file.name == STATISTICS:
-            continue
-        size += file.stat().st_size
-        for name, entry in read_header(file).items():
-            if not any(word in name for word in _LOOKED_UP):
-                work += entry.size
-    return ModelSize(size, work)
 
 
 def owners(members: Sequence[Teacher], task: str) -> list[Teacher]:

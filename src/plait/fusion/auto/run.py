@@ -13,8 +13,6 @@ from plait.errors import BadInput
 from plait.evaluation.index import write_card as write_results
 from plait.evaluation.predictors import load_predictor
 from plait.evaluation.results import Evaluation, evaluate
-from plait.fusion.alternatives import instead_of, read_models
-from plait.fusion.auto import recipes
 from plait.fusion.auto.budget import CpuBudget
 from plait.fusion.auto.experiment import Experiment
 from plait.fusion.auto.facts import Facts, gather_facts
@@ -23,14 +21,13 @@ from plait.fusion.auto.plot import PLOT, plot
 from plait.fusion.auto.rows import Row, choose, mark_front, outside
 from plait.fusion.auto.stages import measure_levels
 from plait.fusion.auto.table import describe, write_card
-from plait.fusion.datasets import lacking_split, load_tasks
+from plait.fusion.datasets import lacking_split, load_tasks, repositories
 from plait.fusion.places import check_out, hash_folder, new_folder, scratch_folder, write_report
+from plait.fusion.provenance import sources_head
 from plait.fusion.results import REPORT, FusionResult
 from plait.fusion.software import software
-from plait.fusion.weights.check import CheckReport
 from plait.fusion.weights.checkpoints import STATISTICS
-from plait.fusion.weights.finite import refuse_unfinite, refused_folders
-from plait.fusion.weights.opening import Resolver
+from plait.fusion.weights.finite import refuse_unfinite
 from plait.recipes.levels import LevelRecipe
 
 if TYPE_CHECKING:
@@ -66,7 +63,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         with new_folder(out, overwrite=work.overwrite) as place:
             _make(decision.row, place, scratch, work)
             results, scores = _test(recipe, settings, place, work)
-            write_card(place, found, results)
+            write_card(place, found, results, _sources(recipe, settings, facts))
             if scores is not None:
                 write_results(place, scores, recipe.tasks, name="Chosen fusion")
             (place / PLOT).write_text(plot(found), "utf-8")
@@ -92,57 +89,15 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     )
 
 
-def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
-    """Say which levels are possible, before any model is run.
-
-    Raises:
-        BadInput: if the recipe cannot be read or a model not be found.
-    """
-    from plait.fusion.levels import check as check_level
-
-    recipe, settings = parse(data, folder)
-    report = CheckReport(recipe.method)
-    facts = gather_facts(recipe, settings, resolve)
-    lacking = lacking_split(recipe.tasks, recipe.folder, recipe.splits.validation)
-    if lacking:
-        report.problems.append(
-            f"The task '{lacking}' has no split '{recipe.splits.validation}' to measure on."
-        )
-        return report
-    report.problems += refused_folders({m.name: m.folder for m in facts.members}).values()
-    if report.problems:
-        return report
-    found = _possible(facts, recipe, settings, check_level, resolve)
-    report.notes += [f"{level}: {reason or 'possible'}" for level, reason in found.items()]
-    if all(reason for level, reason in found.items() if level != "members"):
-        report.problems.append("No level fuses these models; the notes say why.")
-        report.instead = instead_of("weights", read_models([m.folder for m in facts.members]))
-    return report
-
-
-def _possible(
-    facts: Facts,
-    recipe: LevelRecipe,
-    settings: Settings,
-    check_level: Any,
-    resolve: Resolver | None,
-) -> dict[str, str | None]:
-    """Return, by level, why it is not possible, or None."""
-    found: dict[str, str | None] = dict.fromkeys(settings.levels)
-    if "weights" in found:
-        merge = recipes.merge("linear", facts, recipe)
-        if facts.base is not None:
-            merge["base_model"] = str(facts.base)
-        weights = check_level(merge, resolve=resolve)
-        found["weights"] = " ".join(weights.problems) or None
-    if "outputs" in found:
-        ensemble = check_level(recipes.ensemble(facts, recipe, settings, "equal"), resolve=resolve)
-        found["outputs"] = " ".join(ensemble.problems) or None
-        if facts.several:
-            found["outputs"] = "the tasks have labels or heads of their own"
-    if "distillation" in found and facts.trainable is not None:
-        found["distillation"] = f"the task '{facts.trainable}' has no texts to teach on"
-    return found
+def _sources(recipe: LevelRecipe, settings: Settings, facts: Facts) -> dict[str, Any]:
+    """Return what the card says of data sets, base models and licence: all that was to be had."""
+    used = zip(recipe.models, facts.members, strict=True)
+    models = {source.model: member.folder for source, member in used}
+    for reference, place in ((recipe.base_model, facts.base), (settings.student, facts.student)):
+        if reference is not None and place is not None:
+            models[reference] = place
+    data = repositories((spec.dataset for spec in recipe.tasks), recipe.folder)
+    return ({"datasets": data} if data else {}) | sources_head(models, recipe.folder)
 
 
 def _make(row: Row, place: Path, scratch: Path, work: Work) -> None:

@@ -10,9 +10,9 @@ from plait.errors import BadInput
 from plait.evaluation.texts import load_texts
 from plait.fusion.auto import recipes
 from plait.fusion.auto.experiment import Experiment
-from plait.fusion.auto.facts import ModelSize, model_size
 from plait.fusion.auto.rows import mean_score
 from plait.fusion.datasets import data_folder
+from plait.fusion.forecast import ModelSize, model_size
 
 FEWEST_TEXTS = 32
 """A student that would see fewer texts of a task is not taught."""

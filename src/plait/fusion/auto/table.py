@@ -182,9 +182,14 @@ def plain(found: Mapping[str, Any]) -> str:
     return "\n".join(text)
 
 
-def write_card(folder: Path, found: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Write README.md into the chosen model's folder."""
-    head = {"library_name": "transformers", "tags": ["plait", "fusion"]}
+def write_card(
+    folder: Path,
+    found: Mapping[str, Any],
+    results: Mapping[str, Any],
+    sources: Mapping[str, Any],
+) -> None:
+    """Write README.md into the chosen model's folder; `sources` go into its head."""
+    head = {"library_name": "transformers", "tags": ["plait", "fusion"], **sources}
     test = results.get("test")
     scores = []
     if test:

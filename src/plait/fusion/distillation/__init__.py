@@ -10,6 +10,7 @@ and Zhang 2025, arXiv:2502.12706) and SAMerging (Dalili and Mahdavi 2025, arXiv:
 
 from __future__ import annotations
 
-from plait.fusion.distillation.run import check, run
+from plait.fusion.distillation.checking import check
+from plait.fusion.distillation.run import run
 
 __all__ = ["check", "run"]

@@ -10,14 +10,22 @@ from typing import Any
 from plait.cards import dump_card
 from plait.fusion.datasets import repositories
 from plait.fusion.distillation.options import Settings
+from plait.fusion.provenance import sources_head
 from plait.fusion.results import REPORT
 from plait.recipes.levels import LevelRecipe
 
 
 def write_card(
-    folder: Path, recipe: LevelRecipe, settings: Settings, results: Mapping[str, Any]
+    folder: Path,
+    recipe: LevelRecipe,
+    settings: Settings,
+    sources: Mapping[str, Path],
+    results: Mapping[str, Any],
 ) -> None:
-    """Write README.md into a distilled model's folder."""
+    """Write README.md into a distilled model's folder.
+
+    `sources` has by reference the folders of the teachers and of what the student started as.
+    """
     start = settings.student if isinstance(settings.student, str) else "a merge of its teachers"
     count = sum(results["texts"].values())
     lines = [
@@ -33,13 +41,13 @@ def write_card(
         "",
     ]
     lines += _table(results)
-    head = {
+    head: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification",
         "tags": ["plait", "distillation"],
         "datasets": repositories((spec.dataset for spec in recipe.tasks), recipe.folder),
-        "base_model": repositories((member.model for member in recipe.models), recipe.folder),
     }
+    head |= sources_head(sources, recipe.folder)
     head = {name: value for name, value in head.items() if value}
     (folder / "README.md").write_text(dump_card(head, "\n".join(lines)), "utf-8")
 

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import BadInput
 from plait.evaluation.index import write_card as write_results
-from plait.fusion.alternatives import instead_of, read_models
-from plait.fusion.datasets import lacking_split, model_folder
+from plait.fusion.datasets import model_folder
 from plait.fusion.distillation.card import write_card
 from plait.fusion.distillation.distiller import Distiller
 from plait.fusion.distillation.options import Settings, parse
@@ -23,14 +21,10 @@ from plait.fusion.distillation.teachers import (
     find_teachers,
     several_heads,
 )
-from plait.fusion.distillation.transfer_set import gather
 from plait.fusion.places import check_out, hash_folder, new_folder, write_report
 from plait.fusion.results import FusionResult
 from plait.fusion.software import software
-from plait.fusion.weights.check import CheckReport
-from plait.fusion.weights.finite import refuse_unfinite, refused_folders
-from plait.fusion.weights.licences import licence_notes, licence_of
-from plait.fusion.weights.opening import Resolver
+from plait.fusion.weights.finite import refuse_unfinite
 from plait.recipes.levels import LevelRecipe
 
 if TYPE_CHECKING:
@@ -69,7 +63,11 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         history = distiller.train()
         student.save(place)
         results, test = distiller.results(history)
-        write_card(place, recipe, settings, results)
+        used = zip(recipe.models, teachers, strict=True)
+        sources = {m.model: teacher.folder for m, teacher in used}
+        if isinstance(settings.student, str) and not _member(settings, teachers):
+            sources[settings.student] = origin
+        write_card(place, recipe, settings, sources, results)
         if test is not None:
             write_results(place, test, recipe.tasks, name="Distilled model")
         outputs = hash_folder(place)
@@ -95,43 +93,6 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         size,
         report={"results": results},
     )
-
-
-def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
-    """Say whether a recipe's teachers can teach its student, before any model is run.
-
-    Raises:
-        BadInput: if the recipe cannot be read or a model not be found.
-    """
-    recipe, settings = parse(data, folder)
-    report = CheckReport(recipe.method)
-    folders = [model_folder(m.model, folder, resolve) for m in recipe.models]
-    report.notes += licence_notes(
-        {m.name: licence_of(f) for m, f in zip(recipe.models, folders, strict=True)}
-    )
-    try:
-        teachers = find_teachers(recipe, settings.owned, resolve)
-    except BadInput as error:
-        report.problems.append(error.message)
-        report.instead = instead_of("distillation", read_models(folders))
-        return report
-    report.problems += refused_folders({t.name: t.folder for t in teachers}).values()
-    try:
-        several = several_heads(teachers)
-        if several or settings.teacher_weights == "task":
-            check_owners(teachers, [spec.name for spec in recipe.tasks], several)
-        if isinstance(settings.student, str) and not _member(settings, teachers):
-            model_folder(settings.student, recipe.folder, resolve)
-        gather(recipe, settings, None if several else "")
-    except BadInput as error:
-        report.problems.append(error.message)
-        return report
-    if lacking_split(recipe.tasks, recipe.folder, recipe.splits.validation):
-        report.notes.append(
-            f"There is no labelled split '{recipe.splits.validation}' for every task: texts are "
-            "held out to see when to stop."
-        )
-    return report
 
 
 def _member(settings: Settings, teachers: Sequence[Teacher]) -> Teacher | None:

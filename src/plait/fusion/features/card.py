@@ -5,17 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from plait.cards import dump_card
 from plait.evaluation import Evaluation
 from plait.evaluation.index import write_card as write_results
 from plait.fusion.datasets import repositories
 from plait.fusion.features.options import FeatureRecipe
+from plait.fusion.provenance import sources_head
 from plait.fusion.results import REPORT
 
 
-def write_card(folder: Path, recipe: FeatureRecipe, found: Mapping[str, Evaluation]) -> None:
-    """Write README.md into a fused model's folder, with its test results as `model-index`."""
+def write_card(
+    folder: Path,
+    recipe: FeatureRecipe,
+    sources: Mapping[str, Path],
+    found: Mapping[str, Evaluation],
+) -> None:
+    """Write README.md into a fused model's folder, with its test results as `model-index`.
+
+    `sources` has by reference the folders of the encoders.
+    """
     title = "Model of several modalities" if len(recipe.members) > 1 else "Model"
     modalities = " and ".join(member.modality for member in recipe.members)
     lines = [
@@ -39,12 +49,12 @@ def write_card(folder: Path, recipe: FeatureRecipe, found: Mapping[str, Evaluati
                 told = "everything" if given == "all" else given
                 lines.append(f"| {told} | {one.n} | {one.score:.3f} | {low:.3f} to {high:.3f} |")
         lines.append("")
-    head = {
+    head: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["plait", "feature-fusion"],
-        "base_model": repositories((m.model for m in recipe.members), recipe.level.folder),
         "datasets": repositories([recipe.task.dataset], recipe.level.folder),
     }
+    head |= sources_head(sources, recipe.level.folder)
     kept = {key: value for key, value in head.items() if value}
     (folder / "README.md").write_text(dump_card(kept, "\n".join(lines)), "utf-8")
     if found:

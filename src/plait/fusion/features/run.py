@@ -61,8 +61,9 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(recipe.level.seed)
+        places = {m.model: find_encoder(m, folder, work.resolve) for m in recipe.members}
         opened = {
-            m.modality: open_encoder(m, find_encoder(m, folder, work.resolve), recipe["max_length"])
+            m.modality: open_encoder(m, places[m.model], recipe["max_length"])
             for m in recipe.members
         }
         model, processor = build(recipe, opened, labels)
@@ -76,7 +77,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
         ).run()
         save(model, processor, made)
         found = _judge(recipe, made, work.threads)
-        write_card(made, recipe, found)
+        write_card(made, recipe, {r: place for r, place in places.items() if place}, found)
         inputs = {m.name: opened[m.modality].hashes for m in recipe.members}
         report = _report(data, recipe, stages, found, carved, (train, validation))
         write_report(made, report | {"inputs": inputs, "outputs": hash_folder(made)})

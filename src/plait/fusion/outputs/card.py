@@ -13,8 +13,8 @@ from plait.fusion.outputs.choosing import Fit
 from plait.fusion.outputs.curve import PLOT
 from plait.fusion.outputs.members import Member
 from plait.fusion.outputs.options import Settings
+from plait.fusion.provenance import sources_head
 from plait.fusion.results import REPORT
-from plait.fusion.weights.licences import licence_of
 
 _CARD = "README.md"
 
@@ -61,13 +61,11 @@ def write_card(
         "pipeline_tag": "image-classification" if pictures else "text-classification",
         "tags": ["plait", "ensemble"],
         "datasets": repositories((s.dataset for s in recipe.tasks), recipe.folder),
-        "base_model": repositories((m.model for m in recipe.models), recipe.folder),
     }
     if not (text_only or pictures):
         del head["pipeline_tag"]
-    licences = {licence_of(member.folder) for member in members}
-    if len(licences) == 1 and None not in licences:
-        head["license"] = licences.pop()
+    used = zip(recipe.models, members, strict=True)
+    head |= sources_head({m.model: member.folder for m, member in used}, recipe.folder)
     kept = {name: value for name, value in head.items() if value}
     (folder / _CARD).write_text(dump_card(kept, "\n".join(lines)), "utf-8")
 

@@ -3,34 +3,30 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from plait.errors import BadInput
 from plait.evaluation.results import class_of_labels
 from plait.evaluation.tasks import Task
 from plait.fusion.alternatives import instead_of, read_models
 from plait.fusion.datasets import lacking_split, load_tasks, model_folder
+from plait.fusion.forecast import (
+    RUNTIME,
+    STARTING,
+    folder_facts,
+    folder_tensors,
+    seconds,
+    task_tokens,
+)
 from plait.fusion.outputs.members import Member, find_members
 from plait.fusion.outputs.options import Settings, parse
 from plait.fusion.weights.check import CheckReport, Cost, ModelFacts
 from plait.fusion.weights.finite import refused_folders
-from plait.fusion.weights.licences import licence_notes, licence_of
+from plait.fusion.weights.licences import licence_notes
 from plait.fusion.weights.opening import Resolver
-from plait.fusion.weights.safetensors import read_header
 from plait.fusion.weights.vocabulary import read_vocabulary
-
-_RUNTIME = 400_000_000
-"""Bytes that torch and transformers take by themselves."""
-_STARTING = 5.0
-"""CPU-seconds to import and to open the members."""
-_EFFICIENCY = 0.5
-"""Of the speed of large matrix products, what running a model on a batch comes to."""
 
 
 def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> CheckReport:
@@ -48,12 +44,12 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
         folders = [model_folder(m.model, folder, resolve) for m in settings.recipe.models]
         report.instead = instead_of("outputs", read_models(folders))
         return report
-    report.models = [_facts(member) for member in members]
+    report.models = [folder_facts(m.name, m.folder, reads_text=m.kind == "text") for m in members]
     report.problems += refused_folders({m.name: m.folder for m in members}).values()
     report.notes += licence_notes({m.reference: m.licence for m in report.models})
     tasks = _tasks(settings, members, report)
     _vocabularies(members, report)
-    report.tensors = sum(len(_entries(member)) for member in members)
+    report.tensors = sum(len(folder_tensors(member.folder)) for member in members)
     report.cost = _cost(settings, members, report.models, tasks)
     return report
 
@@ -114,28 +110,6 @@ def _vocabularies(members: Sequence[Member], report: CheckReport) -> None:
         )
 
 
-def _facts(member: Member) -> ModelFacts:
-    entries = _entries(member)
-    vocabulary = read_vocabulary(member.folder) if member.kind == "text" else None
-    names = member.config.get("architectures")
-    layers = member.config.get("num_hidden_layers")
-    return ModelFacts(
-        reference=member.name,
-        architecture=names[0] if isinstance(names, list) and names else member.config["model_type"],
-        parameters=sum(e.size for e in entries),
-        bytes=member.bytes,
-        formats=tuple(sorted({e.kind for e in entries})),
-        layers=layers if isinstance(layers, int) else 0,
-        vocabulary=len(vocabulary.tokens) if vocabulary else None,
-        tied=False,
-        licence=licence_of(member.folder),
-    )
-
-
-def _entries(member: Member) -> list[Any]:
-    return [e for f in sorted(member.folder.glob("*.safetensors")) for e in read_header(f).values()]
-
-
 def _cost(
     settings: Settings,
     members: Sequence[Member],
@@ -144,33 +118,19 @@ def _cost(
 ) -> Cost:
     """Reckon what running every member takes; the test split is taken to be as large."""
     items = sum(len(task.items) for task in tasks)
-    tokens = sum(
-        min(settings.max_length, math.ceil(len(item.text) / 4))
-        for task in tasks
-        for item in task.items
-    )
+    tokens = task_tokens(tasks, settings.max_length)
     work = 0.0
     for model, member in zip(models, members, strict=True):
         width = member.config.get("hidden_size") or 0
         table = (model.vocabulary or 0) * (width if isinstance(width, int) else 0)
         read = tokens if member.kind == "text" else 200 * items
-        work += 2 * max(0, model.parameters - table) * read
+        work += seconds(max(0, model.parameters - table), read)
     splits = 1 if settings.recipe.splits.test is None else 2
     size = sum(member.bytes for member in members)
     whole = 4 * sum(model.parameters for model in models)
     return Cost(
         read_bytes=2 * size,
         output_bytes=size,
-        memory_bytes=_RUNTIME + whole + 8 * items * len(members) * len(members[0].labels),
-        cpu_seconds=splits * work / (_EFFICIENCY * _speed()) + size / 5e8 + _STARTING,
+        memory_bytes=RUNTIME + whole + 8 * items * len(members) * len(members[0].labels),
+        cpu_seconds=splits * work + size / 5e8 + STARTING,
     )
-
-
-def _speed() -> float:
-    """Return multiplications and additions of a large matrix product in a CPU-second, measured."""
-    matrix = np.ones((512, 512), dtype=np.float32)
-    matrix @ matrix
-    started, rounds = time.process_time(), 4
-    for _ in range(rounds):
-        matrix @ matrix
-    return rounds * 2 * 512**3 / max(time.process_time() - started, 1e-6)

@@ -9,13 +9,20 @@ from typing import Any
 
 from plait.cards import dump_card
 from plait.fusion.datasets import repositories
+from plait.fusion.provenance import sources_head
 from plait.fusion.results import REPORT
 from plait.recipes.fusion import FusionRecipe
 
 TITLE = "Merged model"
 
 
-def write_card(folder: Path, recipe: FusionRecipe, report: Mapping[str, Any], beside: Path) -> None:
+def write_card(
+    folder: Path,
+    recipe: FusionRecipe,
+    report: Mapping[str, Any],
+    sources: Mapping[str, Path],
+    beside: Path,
+) -> None:
     """Write README.md into a fused model's folder.
 
     Its scores are those out of fold, each validation item's by what was chosen without its fold; or
@@ -25,6 +32,7 @@ def write_card(folder: Path, recipe: FusionRecipe, report: Mapping[str, Any], be
         folder: of the model.
         recipe: with its search.
         report: what the search found.
+        sources: the folders of the models, and of their adapters, by reference.
         beside: where the recipe's relative paths start.
     """
     from plait.fusion.search.run import PLOT
@@ -55,13 +63,13 @@ def write_card(folder: Path, recipe: FusionRecipe, report: Mapping[str, Any], be
         f"![Scores of what was tried]({PLOT})",
         "",
     ]
-    head = {
+    head: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["plait", "merge"],
-        "base_model": repositories(recipe.references(), beside),
         "datasets": repositories((spec.dataset for spec in recipe.tasks), beside),
         "model-index": [{"name": TITLE, "results": _results(recipe, report)}],
     }
+    head |= sources_head(sources, beside)
     kept = {key: value for key, value in head.items() if value}
     (folder / "README.md").write_text(dump_card(kept, "\n".join(lines)), "utf-8")
 

@@ -24,8 +24,10 @@ from plait.fusion.search.report import describe
 from plait.fusion.search.sampling import INITIAL_SHARE, ViewSampler, initial_candidates
 from plait.fusion.search.space import Space, build_space
 from plait.fusion.search.successive_halving import SuccessiveHalving
-from plait.fusion.weights.opening import Resolver
+from plait.fusion.weights.opening import Resolver, find_folders
+from plait.fusion.weights.plan import donor_of
 from plait.recipes.fusion import FusionRecipe
+from plait.recipes.references import split_adapter
 
 if TYPE_CHECKING:
     from plait.evaluation import Task
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 PLOT = "plait_search.svg"
 """The picture of a search's curve in the fused model's folder."""
 
+MAX_TOKENS = 128
+"""Of a text, in a guess of what measuring takes."""
 Load = Callable[[Candidate], Measure]
 
 
@@ -165,12 +169,44 @@ def check(recipe: FusionRecipe, folder: Path, resolve: Resolver | None) -> weigh
             "weights: the recipe without 'search'; 'merge_method: regmean_plusplus' needs texts "
             "without labels alone"
         )
+    if lacking is None:
+        _add_cost(recipe, space, folder, report, resolve)
     methods = ", ".join(space.dimensions)
     report.notes.append(
         f"Before it is written, at most {space.spec.budget} candidates are fused in memory and "
         f"measured on the split '{split}' ({methods}; {space.size()} numbers vary)."
     )
     return report
+
+
+def _add_cost(
+    recipe: FusionRecipe,
+    space: Space,
+    folder: Path,
+    report: weights.CheckReport,
+    resolve: Resolver | None,
+) -> None:
+    """Add to what the one fusion costs what the candidates before it do, at most."""
+    from plait.fusion.datasets import load_tasks
+    from plait.fusion.forecast import RUNTIME, STARTING, model_size, seconds, tokens_of
+
+    cost = report.cost
+    if cost is None:
+        return
+    try:
+        tasks = load_tasks(recipe.tasks, folder, recipe.splits.validation)
+    except BadInput as error:
+        report.problems.append(error.message)
+        return
+    model = model_size(find_folders(recipe, resolve)[donor_of(recipe)][0])
+    texts = (item.text for task in tasks for item in task.items)
+    each = cost.cpu_seconds + seconds(model.work, tokens_of(texts, MAX_TOKENS))
+    report.cost = replace(
+        cost,
+        # a candidate is in memory, with a copy of the tensors that the next may take over
+        memory_bytes=RUNTIME + 8 * model.parameters + cost.memory_bytes,
+        cpu_seconds=cost.cpu_seconds + space.spec.budget * each + STARTING,
+    )
 
 
 def explore(
@@ -279,7 +315,13 @@ def run(
         report = json.loads((place / REPORT).read_text("utf-8"))
         write_report(place, report | {"search": found.report})
         (place / PLOT).write_text(plot(found.report), "utf-8")
-        write_card(place, recipe, found.report, folder)
+        parts = find_folders(recipe, resolve)
+        sources = {
+            name: one
+            for reference, folders in parts.items()
+            for name, one in zip(filter(None, split_adapter(reference)), folders, strict=True)
+        }
+        write_card(place, recipe, found.report, sources, folder)
     return replace(
         made,
         out=out.resolve(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from plait.cards import read_head
 from plait.errors import PlaitError
 from plait.licences import judge, table
+from plait.licences.cards import stated_licence
 
 MAX_CARD = 2_000_000
 
@@ -19,12 +20,10 @@ def licence_of(folder: Path) -> str | None:
     try:
         if path.stat().st_size > MAX_CARD:
             return None
-        stated = read_head(path.read_text("utf-8", "replace")).get("license")
+        stated = stated_licence(read_head(path.read_text("utf-8", "replace")))
     except (OSError, PlaitError):
         return None
-    if isinstance(stated, list):
-        stated = stated[0] if len(stated) == 1 else None
-    return stated.lower() if isinstance(stated, str) and stated.strip() else None
+    return stated.lower() if stated and " " not in stated else stated
 
 
 def licence_notes(licences: Mapping[str, str | None]) -> list[str]:

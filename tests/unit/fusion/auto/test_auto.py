@@ -256,6 +256,25 @@ def test_what_cannot_be_is_said_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_check_says_what_it_takes(recipe: Make, world: Path) -> None:
+    made = recipe("shop", "cinema")
+    found = plait.fusion.check(made)
+    assert [m.reference for m in found.models] == ["shop", "cinema", "base_model"]
+    assert any("states no licence" in note for note in found.notes)
+    told = next(note for note in found.notes if note.startswith("CPU-seconds without a limit"))
+    assert "members" in told and "weights" in told and "distillation" in told
+    assert found.cost is not None
+    assert found.cost.cpu_seconds > 5
+    assert found.cost.output_bytes == sum(
+        (world / n / "model.safetensors").stat().st_size for n in ("shop", "cinema")
+    )
+    found = plait.fusion.check(made | {"budget": {"cpu_seconds": 2, "bytes": 5_000}})
+    assert found.cost is not None
+    assert found.cost.cpu_seconds == 2
+    assert found.cost.output_bytes == 5_000
+    assert any("what promises least is left out" in note for note in found.notes)
+
+
 def test_a_member_whose_weights_are_no_numbers_is_named(recipe: Make, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file

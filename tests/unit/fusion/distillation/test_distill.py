@@ -272,6 +272,23 @@ def test_a_check_says_who_cannot_teach(world: Path, recipe: Make) -> None:
     assert "no config.json" in plait.fusion.check(made).problems[0]
 
 
+def test_a_check_says_what_it_takes(world: Path, recipe: Make) -> None:
+    found = plait.fusion.check(recipe("shop", "cinema"))
+    assert [m.reference for m in found.models] == ["shop", "cinema", str(world / "base")]
+    assert all(m.parameters > 1000 and m.vocabulary for m in found.models)
+    assert found.cost is not None
+    assert found.cost.output_bytes == (world / "base" / "model.safetensors").stat().st_size
+    assert found.cost.read_bytes > 2 * found.cost.output_bytes
+    assert found.cost.memory_bytes > 400_000_000
+    longer = plait.fusion.check(recipe("shop", "cinema", epochs=2_000 // 2))
+    assert longer.cost is not None
+    assert longer.cost.cpu_seconds > found.cost.cpu_seconds > 5
+    of_merge = {"merge_method": "linear", "models": [{"model": "shop"}, {"model": "cinema"}]}
+    found = plait.fusion.check(recipe("shop", "cinema", student=of_merge))
+    assert any("starts as a merge" in note for note in found.notes)
+    assert [m.reference for m in found.models] == ["shop", "cinema"]
+
+
 def test_a_teacher_whose_weights_are_no_numbers_is_named(
     world: Path, recipe: Make, tmp_path: Path
 ) -> None:
