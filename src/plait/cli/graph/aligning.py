@@ -15,7 +15,8 @@ from plait.cli.graph.options import clear_line, graph, show_fraction
 from plait.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from plait.graphs.align import Match, Question
+    from plait.graphs.align import Match, Options, Question
+    from plait.graphs.graph import Graph
 
 
 @graph.command("align")
@@ -39,18 +40,36 @@ def align(
             "also kept, and asked on the graph's page."
         ),
     ] = 0,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="What people answered: a table of two entities and yes or no, or the folder of a "
+            "graph with their claims (those of LEFT and RIGHT are known without)."
+        ),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a transformer that also compares what names mean."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find which entities of two graphs are the same, and why."""
+    """Find which entities of two graphs are the same, and why.
+
+    What people answered is certain, is not asked again, and teaches what evidence is worth.
+    """
     from plait.graphs.align import Options
     from plait.graphs.align import align as align_graphs
+    from plait.graphs.align.encoding import encoder_from
     from plait.graphs.graph import make
     from plait.graphs.merging import merge as merge_graphs
     from plait.graphs.storage import read_graph, write_graph
     from plait.recipes.graph import GraphFile, Source
 
     ours, theirs = read_graph(left, verify=True), read_graph(right, verify=True)
-    found = align_graphs(ours, theirs, Options(one_to_one=not many), show_fraction)
+    options = Options(one_to_one=not many, encoder=encoder_from(encoder) if encoder else None)
+    if answers is not None:
+        options = _answered(options, answers, ours, theirs)
+    found = align_graphs(ours, theirs, options, show_fraction)
     clear_line()
     matches = found.matches(threshold)
     questions = found.questions(ask) if ask else []
@@ -77,6 +96,31 @@ def align(
         one = question.match
         print(f"Are {one.left} and {one.right} the same? {one.probability:.2f} ({_why(one)})")
     print(f"{len(matches):,} matches" + (f", united in {out}" if out else ""), file=sys.stderr)
+
+
+def _answered(options: Options, path: Path, left: Graph, right: Graph) -> Options:
+    """Return options with the answers of a table, or of a graph about entities of both."""
+    from dataclasses import replace
+
+    from plait.errors import BadInput
+    from plait.graphs.align.answers import across, answers_of, read_answers
+    from plait.graphs.storage import read_graph
+
+    table = not path.is_dir()
+    answers = read_answers(path) if table else answers_of(read_graph(path, verify=True))
+    known = [set(one.entities.column("id").to_pylist()) for one in (left, right)]
+    if table:
+        for pair in answers:
+            for one in pair:
+                if one not in known[0] | known[1]:
+                    raise BadInput(f"{path} names '{one[:200]}', which neither graph has.")
+    found = dict(across(answers.items(), *known))
+    print(f"{len(found):,} answers of {path} are about entities of both", file=sys.stderr)
+    return replace(
+        options,
+        confirmed=frozenset(pair for pair, same in found.items() if same),
+        rejected=frozenset(pair for pair, same in found.items() if not same),
+    )
 
 
 def _doubts(questions: Sequence[Question], matches: Sequence[Match]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from typing import Any
 from plait.errors import BadInput, MissingExtra, NotFound, NotReady, PlaitError, TooLarge
 from plait.graphs.lookup.build import LAYOUT
 from plait.graphs.lookup.index import Index
+from plait.graphs.query.projection import LAYOUT as CYPHER_LAYOUT
 from plait.graphs.storage import PATHS, TAG
 from plait.hub import Actor, CommitInfo, Hub, Repository
 from plait.recipes.graph import FILE
@@ -92,7 +93,7 @@ def revision_of(hub: Hub, actor: Actor, repo: Repository, revision: str = "main"
             f"with the tag {TAG} and the files {' and '.join(NEEDED)}."
         )
     entries = hub.git.entries(repo, oid, [FILE, *PATHS])
-    held = hashlib.blake2b(f"{LAYOUT}".encode(), digest_size=16)
+    held = hashlib.blake2b(f"{LAYOUT} {CYPHER_LAYOUT}".encode(), digest_size=16)
     for entry in sorted(entries, key=lambda one: one.path):
         held.update(f"\n{entry.path} {entry.oid}".encode())
     # The index also tells which commits brought what.

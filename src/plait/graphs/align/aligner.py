@@ -7,12 +7,14 @@ import numpy as np
 
 from plait.graphs.align import blocking, weights
 from plait.graphs.align.alignment import Alignment
+from plait.graphs.align.answers import with_answers
 from plait.graphs.align.candidates import Candidates, Decided
 from plait.graphs.align.likeness import Likeness
 from plait.graphs.align.options import Options, Progress
 from plait.graphs.align.sides import Side, side
 from plait.graphs.align.texts import Grams
 from plait.graphs.graph import Graph
+from plait.graphs.identity import resolve
 
 SURE = 0.9
 """Pairs above this teach which predicates say the same."""
@@ -28,13 +30,17 @@ def align(
 ) -> Alignment:
     """Find which entities of two graphs are the same.
 
+    What people decided in either graph (claims whose source is a person) is taken for certain.
+
     Raises:
         BadInput: a decided pair names an entity that is in neither graph.
         MissingExtra: scikit-learn, SciPy or anyascii is not installed.
     """
     options = options or Options()
     progress(0.0, "reading names")
-    return _Aligner(side(left), side(right), options, progress).run()
+    ours, theirs = resolve(left), resolve(right)
+    options = with_answers(options, (left, ours), (right, theirs))
+    return _Aligner(side(left, ours), side(right, theirs), options, progress).run()
 
 
 class _Aligner:

@@ -61,10 +61,11 @@ class Alignment:
     def threshold(self) -> float:
         """The probability from which matches are taken: where their expected F1 is highest.
 
-        With at least twenty decided pairs of which some are wrong, where F1 on those is.
+        Decided pairs take part through the probabilities, which they correct. A threshold where F1
+        on the decided pairs is highest would be too high: people are asked what is in doubt.
         """
         if self._threshold is None:
-            self._threshold = self._decided() or self._expected()
+            self._threshold = self._expected()
         return self._threshold
 
     def matches(self, threshold: float | None = None) -> list[Match]:
@@ -167,21 +168,3 @@ class Alignment:
         right = np.cumsum(best)
         f1 = 2 * right / (np.arange(1, len(best) + 1) + right[-1])
         return float(min(0.5, best[int(np.argmax(f1))]))
-
-    def _decided(self) -> float | None:
-        confirmed, rejected = self.options.confirmed, self.options.rejected
-        if len(confirmed) + len(rejected) < 20 or not confirmed or not rejected:
-            return None
-        # What the evidence alone says; the probability of a decided pair is its decision.
-        undecided = 1.0 / (1.0 + np.exp2(-np.clip(self.bits, -60, 60)))
-        held = {
-            (self.left.ids[row], self.right.ids[column]): float(value)
-            for row, column, value in zip(self.rows, self.columns, undecided, strict=True)
-        }
-        values = sorted({held.get(one, 0.0) for one in confirmed | rejected})
-        scored = []
-        for least in values:
-            good = sum(held.get(one, 0.0) >= least for one in confirmed)
-            bad = sum(held.get(one, 0.0) >= least for one in rejected)
-            scored.append((2 * good / (good + bad + len(confirmed)), -least))
-        return -max(scored)[1]

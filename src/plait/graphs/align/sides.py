@@ -13,6 +13,7 @@ import scipy.sparse as sparse
 
 from plait.graphs.align.texts import MAX_NAMES, forms, scripts
 from plait.graphs.graph import Graph
+from plait.graphs.identity import Identities
 from plait.graphs.view import collapsed, truthy
 from plait.recipes.graph import ENTITY
 
@@ -64,9 +65,9 @@ class Side:
         return made
 
 
-def side(graph: Graph) -> Side:
+def side(graph: Graph, identities: Identities | None = None) -> Side:
     """Look at a graph as one side of an alignment."""
-    graph = truthy(collapsed(graph))
+    graph = truthy(collapsed(graph, identities))
     ids: list[str] = []
     name_entities: list[int] = []
     names: list[str] = []

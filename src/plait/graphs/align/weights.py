@@ -56,6 +56,7 @@ def learn(likeness: np.ndarray, same: np.ndarray) -> Weight:
     seen = yes + no
     # A bin that was hardly seen is worth nothing either way, not what its rarity would make of it.
     part = max(yes.sum(), 1e-9) / max(seen.sum(), 1e-9)
+    part = min(max(part, 1e-6), 1.0 - 1e-6)  # of decided pairs alone all may be the same
     yes, no = yes + part, no + (1.0 - part)
     ratio = (yes / yes.sum()) / (no / no.sum())
     made = np.log((1.0 - EXCEPTIONS) * ratio + EXCEPTIONS)
