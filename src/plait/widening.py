@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 NARROW = ("bfloat16", "float16")
+CODES = {"BF16": "bfloat16", "F16": "float16"}
+"""What safetensors calls these formats."""
+MAX_HEADER = 100_000_000
 SMALLEST = 400_000_000
 """Bytes of weights below which a model is simply widened as a whole: that is faster."""
 ARCHITECTURES = frozenset({"llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"})
@@ -33,9 +36,26 @@ def stays_narrow(folder: Path, smallest: int | None = None) -> str | None:
         return None
     if not isinstance(config, dict) or config.get("model_type") not in ARCHITECTURES:
         return None
-    stored = config.get("dtype") or config.get("torch_dtype")
     least = SMALLEST if smallest is None else smallest
-    return str(stored) if stored in NARROW and weights_size(folder) >= least else None
+    return stored_format(folder) if weights_size(folder) >= least else None
+
+
+def stored_format(folder: Path) -> str | None:
+    """Return the format of narrow weights, as their files have it, whatever a configuration says.
+
+    None where they are in another format, in several, or cannot be read.
+    """
+    found: set[str] = set()
+    for path in Path(folder).glob("*.safetensors"):
+        try:
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(size)) if size <= MAX_HEADER else None
+            found |= {str(e["dtype"]) for n, e in header.items() if n != "__metadata__"}
+        except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
+            return None
+    codes = {code for code in found if code.startswith(("F", "BF"))}
+    return CODES.get(codes.pop()) if len(codes) == 1 else None
 
 
 def memory_of(folder: Path) -> int:

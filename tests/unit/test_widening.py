@@ -115,6 +115,9 @@ def test_what_is_small_or_unknown_is_widened_as_a_whole(
     assert widening.stays_narrow(folder) == "bfloat16"
     assert widening.memory_of(folder) < 2 * widening.weights_size(folder)
     assert widening.stays_narrow(make(tmp_path / "wide", "llama", "float32")) is None
+    wide = make(tmp_path / "said", "llama", "float32")
+    (wide / "config.json").write_text((folder / "config.json").read_text())
+    assert widening.stays_narrow(wide) is None, "the files say it, not the configuration"
     (folder / "config.json").write_text('{"model_type": "bert", "dtype": "bfloat16"}')
     assert widening.stays_narrow(folder) is None
     (folder / "config.json").write_text("[")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,27 @@ def test_main_may_move_while_a_merge_runs(town: Town, monkeypatch: pytest.Monkey
     info = town.hub.git.commit_info(town.repo, town.head())
     assert info.parents[0] == moves[0]
     assert town.hub.git.read(town.repo, town.head(), "moved.txt") == b"x"
+
+
+def test_a_half_precision_model_stays_one(tmp_path: Path, tiny_models: Path) -> None:
+    """Fused in float32, written as the base is; not twice its size."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    models = tmp_path / "models"
+    for name in ("base", "shop"):
+        shutil.copytree(tiny_models / name, models / name)
+        path = models / name / "model.safetensors"
+        wide = load_file(path)
+        path.unlink()
+        narrow = {n: t.bfloat16() if t.is_floating_point() else t for n, t in wide.items()}
+        save_file(narrow, path, {"format": "pt"})
+    town = build_town(tmp_path / "hub", models)
+    pull = town.propose("shop", models / "shop")
+    state = town.merge(pull)
+    assert state["status"] == "merged", state
+    assert town.lineage().recipe["out_dtype"] == "bfloat16"
+    town.hub.commits.materialize(town.repo, town.head(), tmp_path / "out")
+    fused = load_file(tmp_path / "out" / "model.safetensors")
+    assert {t.dtype for t in fused.values() if t.is_floating_point()} == {torch.bfloat16}
+    town.hub.close()

@@ -46,7 +46,7 @@ from plait.hub.repositories.hidden import Asker
 from plait.lineage import Lineage, Withdrawal
 from plait.recipes.project import FILE as PROJECT
 from plait.recipes.project import ProjectSpec, parse_project
-from plait.widening import memory_of
+from plait.widening import memory_of, stored_format
 
 if TYPE_CHECKING:
     from plait.collaboration.worker import JobContext
@@ -273,6 +273,9 @@ class Builder:
         """Write a candidate as a recipe over this merge's models."""
         models = [material.contributions[place] for place in material.plan.distinct(chosen)]
         made = recipe_of(candidate, material.base.reference, [one.reference for one in models])
+        stored = stored_format(material.base.folder)
+        if stored is not None:
+            made["out_dtype"] = stored  # computed in float32, kept as the base is
         return tokenizer.united_recipe(made, material)
 
     def measure_recipe(
@@ -346,17 +349,21 @@ class Builder:
             ),
             ("candidate", result.outputs, support, lambda: result.out),
         ]
+        # Side by side, the same model would not be known yet when it comes a second time.
+        keys = {name: model_key(weights, files) for name, weights, files, _ in todo}
+        first = {key: name for name, key in reversed(keys.items())}
+        once = [(name, folder) for name, _, _, folder in todo if first[keys[name]] == name]
         works = [
-            partial(self._measure_model, tasks, model_key(weights, files), folder, name)
-            for name, weights, files, folder in todo
+            partial(self._measure_model, tasks, keys[name], folder, name) for name, folder in once
         ]
 
         def stage(done: int) -> str:
-            name = todo[min(done, len(todo) - 1)][0]
+            name = once[min(done, len(once) - 1)][0]
             return f"judging {'main' if name == 'main' else 'the ' + name}"
 
-        found = self.crew.run(works, (_FUSE, _GATE), stage)
-        return {name: one for (name, *_), one in zip(todo, found, strict=True)}
+        measured = self.crew.run(works, (_FUSE, _GATE), stage)
+        found = {keys[name]: one for (name, _), one in zip(once, measured, strict=True)}
+        return {name: found[key] for name, key in keys.items()}
 
     def _measure_model(
         self, tasks: Answers, key: str, folder: Callable[[], Path], name: str, tick: Tick

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import replace
@@ -60,6 +61,8 @@ class Gathering:
         self.discussion = discussion
         self.sides = sides
         self.folder = folder
+        self._written: dict[str, Path] = {}
+        """Weights that lie in the job's folder, by hash: they are linked, not written again."""
         self.made_from: Origin | None = None
         """The earlier state of main that the new weights were made from, if it is not the one
         that the pull request was opened on."""
@@ -176,16 +179,25 @@ class Gathering:
         Those files are main's but for a contribution, whose own are what is checked and judged.
         """
         folder = self.folder / name
+        # The same weights are often several things at once: base, main, what was forked from.
+        there = {p: self._written[sha] for p, sha in origin.files.items() if sha in self._written}
         self.hub.commits.materialize(
             self.repo,
             origin.revision,
             folder,
             only=lambda path: (
-                path in origin.files
+                (path in origin.files and path not in there)
                 or (path == INDEX and SINGLE not in origin.files)
                 or (own_support and driver_of(path) == "model")
             ),
         )
+        for path, sha in origin.files.items():
+            if path in there:
+                if there[path] != folder / path:
+                    (folder / path).unlink(missing_ok=True)
+                    os.link(there[path], folder / path)
+            elif (folder / path).is_file():
+                self._written[sha] = folder / path
         if not own_support:
             self.put_support(folder)
             if self.other_words(origin):
