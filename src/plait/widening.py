@@ -50,7 +50,7 @@ def stored_format(folder: Path) -> str | None:
         try:
             with path.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(size)) if size <= MAX_HEADER else None
+                header: Any = json.loads(file.read(size)) if size <= MAX_HEADER else None
             found |= {str(e["dtype"]) for n, e in header.items() if n != "__metadata__"}
         except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
             return None
