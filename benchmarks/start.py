@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to start: ``plait --help``, and a server until it answers.
+"""What it costs to start: ``plait --help``, a tiny fusion and its check, a server until it answers.
 
+The fusion is of two models of some thousand parameters: all that it takes is the start.
 Peer: the bare interpreter (``python -c pass``) and the stock client's own command
 (``hf --help``), in the same run. Usage: ``python benchmarks/start.py [--runs 5]``.
 """
@@ -8,6 +9,7 @@ Peer: the bare interpreter (``python -c pass``) and the stock client's own comma
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 import statistics
 import subprocess
@@ -16,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 from urllib.request import urlopen
+
+import numpy as np
+from safetensors.numpy import save_file
 
 import measure
 
@@ -59,17 +64,43 @@ def median(costs: list[measure.Cost]) -> measure.Cost:
     )
 
 
+def tiny_recipe(folder: Path) -> Path:
+    """Write two models of one layer, and the recipe that averages them."""
+    models = []
+    for seed, name in enumerate(("one", "two")):
+        place = folder / name
+        place.mkdir()
+        drawn = np.random.default_rng(0).standard_normal((64, 64), np.float32)
+        changed = drawn + np.float32(0.01 * seed) * np.random.default_rng(seed).standard_normal(
+            (64, 64), np.float32
+        )
+        save_file({"layers.0.weight": changed}, place / "model.safetensors")
+        (place / "config.json").write_text(json.dumps({"model_type": "bert"}))
+        models.append({"model": str(place), "parameters": {"weight": 0.5}})
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(json.dumps({"merge_method": "linear", "models": models}))
+    return recipe
+
+
 def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        compare(Path(folder))
+
+
+def compare(folder: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
     plait = [sys.executable, "-m", "plait.cli.main"]
+    recipe, out = str(tiny_recipe(folder)), str(folder / "out")
     hf = str(Path(sys.executable).parent / "hf")
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "plait --help": [*plait, "--help"],
         "hf --help": [hf, "--help"],
         "import plait": [sys.executable, "-c", "import plait"],
+        "plait fuse, a tiny recipe": [*plait, "fuse", recipe, "-o", out, "--overwrite"],
+        "plait check, a tiny recipe": [*plait, "check", recipe],
     }
     costs: dict[str, list[measure.Cost]] = {name: [] for name in commands}
     costs["plait serve, answering"] = []

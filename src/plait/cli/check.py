@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.options import Json, print_json
+from plait.cli.options import Json, count_of_parameters, cpu_seconds, print_json
 
 if TYPE_CHECKING:
     from plait.fusion.weights.check import CheckReport
@@ -40,9 +40,10 @@ def _show(report: CheckReport) -> None:
     for model in report.models:
         words = f", {model.vocabulary:,} tokens" if model.vocabulary else ""
         tied = ", tied head" if model.tied else ""
+        layers = f"{model.layers} layers, " if model.layers > 1 else ""
         print(
-            f"{model.reference}: {model.architecture}, {model.parameters / 1e6:,.1f} M parameters, "
-            f"{model.layers} layers, {'/'.join(model.formats)}, {human(model.bytes)}{words}{tied}, "
+            f"{model.reference}: {model.architecture}, {count_of_parameters(model.parameters)}, "
+            f"{layers}{'/'.join(model.formats)}, {human(model.bytes)}{words}{tied}, "
             f"licence {model.licence or 'not stated'}"
         )
     for relation in report.relations:
@@ -57,7 +58,7 @@ def _show(report: CheckReport) -> None:
     if report.cost:
         print(
             f"{report.method}: {report.tensors:,} tensors; reads {human(report.cost.read_bytes)}, "
-            f"writes {human(report.cost.output_bytes)}, about {report.cost.cpu_seconds:.1f} CPU s, "
+            f"writes {human(report.cost.output_bytes)}, {_about(report.cost.cpu_seconds)}, "
             f"memory about {human(report.cost.memory_bytes)}"
         )
     for note in report.notes:
@@ -67,3 +68,8 @@ def _show(report: CheckReport) -> None:
     if report.instead:
         print(f"instead: {report.instead}")
     print("This fits." if report.fits else "This does not fit.")
+
+
+def _about(seconds: float) -> str:
+    told = cpu_seconds(seconds)
+    return told if told.startswith("under") else f"about {told}"

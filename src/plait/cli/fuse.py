@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.options import Json, print_json
+from plait.cli.options import Json, cpu_seconds, print_json
 from plait.errors import BadInput
 
 
@@ -42,6 +42,7 @@ def fuse(
     from plait.fusion import Progress as FusionProgress
     from plait.fusion import fuse as run
     from plait.fusion.summary import summary
+    from plait.fusion.weights.check import human
 
     quiet = as_json or not sys.stderr.isatty()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -68,7 +69,8 @@ def fuse(
         print(line)
     for line in result.report.get("warnings", ()):
         print(f"warning: {line}", file=sys.stderr)
-    print(f"Wrote {result.out} ({result.bytes / 1e6:,.1f} MB, {result.cpu_seconds:.1f} CPU s)")
+    size = sum((result.out / name).stat().st_size for name in result.outputs)
+    print(f"Wrote {result.out} ({human(size)}, {cpu_seconds(result.cpu_seconds)})")
     for name, digest in sorted(result.outputs.items()):
         print(f"  {digest}  {name}")
 

@@ -42,6 +42,18 @@ def open_hub(directory: Path) -> Iterator[Hub]:
         hub.close()
 
 
+def cpu_seconds(seconds: float) -> str:
+    """Return CPU-seconds as people read them: what is too short to tell is said to be."""
+    return f"{seconds:,.1f} CPU s" if seconds >= 0.1 else "under 0.1 CPU s"
+
+
+def count_of_parameters(count: int) -> str:
+    """Return a number of parameters as people read it: in full up to a hundred thousand."""
+    if count < 100_000:
+        return f"{count:,} parameters"
+    return f"{count / 1e6:,.1f} M parameters"
+
+
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output; what is no finite number, as null."""
     try:

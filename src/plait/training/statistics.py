@@ -20,6 +20,7 @@ import numpy as np
 
 from plait.errors import BadInput
 from plait.pretrained import head_names, limited_threads, load_classifier, pad
+from plait.recipes.fusion import hint
 from plait.training.privacy import EXACT, Clipped, Privacy, nearest_positive, noise_for
 
 KINDS = ("gram", "fisher")
@@ -67,7 +68,8 @@ def collect_statistics(
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
-        raise BadInput(f"Statistics are of the kinds {' and '.join(KINDS)}, not '{unknown[:1]}'.")
+        asked = f"not '{unknown[0][:60]}'{hint(unknown[0], KINDS)}" if unknown else "none is named."
+        raise BadInput(f"Statistics are of the kinds {' and '.join(KINDS)}; {asked}")
     if not texts or len(texts) > MAX_TEXTS:
         raise BadInput(f"Statistics need 1 to {MAX_TEXTS:,} texts, not {len(texts):,}.")
     model, tokenizer = load_classifier(folder)

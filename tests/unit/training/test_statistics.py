@@ -110,7 +110,12 @@ def test_they_are_what_fusion_asks_for(tmp_path: Path, kind: str, method: str) -
 
 
 @pytest.mark.parametrize(
-    ("texts", "kinds", "says"), [([], ["gram"], "1 to"), (["a"], ["grams"], "of the kinds")]
+    ("texts", "kinds", "says"),
+    [
+        ([], ["gram"], "1 to"),
+        (["a"], ["gramm"], "not 'gramm'; did you mean 'gram'"),
+        (["a"], [], "none is named"),
+    ],
 )
 def test_what_cannot_be(
     model: Path, tmp_path: Path, texts: list[str], kinds: list[str], says: str

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from plait.cli.main import app
 from plait.errors import BadInput
 from plait.fusion import fuse
 from plait.fusion.weights import check_recipe
+from plait.fusion.weights.check import human
 
 from .models import bert, write_model
 
@@ -155,7 +157,7 @@ def test_vocabularies_are_not_blamed_where_union_does_not_help(family: Family) -
         ({"parameters": {"lamda": 1}}, "did you mean 'lambda'"),
         ({"parameters": {"density": 3}}, "density"),
         ({"base_model": None}, "base_model"),
-        ({"merge_method": "slerp"}, "model"),
+        ({"merge_method": "slerp"}, "needs exactly 1 model besides the base|'t'"),
         ({"twice": True}, "twice"),
         ({"dialect": "peft", "merge_method": "linear"}, "dialect"),
         ({"chat_template": "chatmll"}, "chat template"),
@@ -173,7 +175,7 @@ def test_a_mistake_in_the_recipe_is_no_reason_for_another_level(
         made["models"].append(made["models"][0])
     report = check_recipe(made | change)
     assert len(report.problems) == 1
-    assert says in report.problems[0]
+    assert re.search(says, report.problems[0])
     assert report.instead is None
 
 
@@ -238,6 +240,17 @@ class TestCommand:
         assert done.exit_code == 0
         assert "This fits." in done.output
         assert "related (distance" in done.output
+
+    def test_small_things_are_told_as_they_are(self, family: Family, tmp_path: Path) -> None:
+        folders = family(1)
+        done = self.run(recipe(folders), tmp_path)
+        assert "3,282 parameters" in done.output
+        assert "under 0.1 CPU s" in done.output
+        command = ["fuse", str(tmp_path / "recipe.yaml"), "-o", str(tmp_path / "out")]
+        told = CliRunner().invoke(app, command).output
+        size = (tmp_path / "out" / "model.safetensors").stat().st_size
+        assert f"({human(size)}, " in told
+        assert " 0.0 " not in done.output + told
 
     def test_what_does_not_ends_with_status_1(self, family: Family, tmp_path: Path) -> None:
         folders = family(1)
