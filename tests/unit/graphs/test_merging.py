@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.errors import BadInput, TooLarge
-from plait.graphs import schema
+from plait.graphs import bounds, schema
 from plait.graphs.graph import Builder, Graph, make
 from plait.graphs.identity import claim
 from plait.graphs.merging import merge
@@ -179,3 +180,26 @@ def test_what_would_not_fit_is_refused_with_the_figure(monkeypatch: pytest.Monke
     monkeypatch.setattr("plait.graphs.merging.union.MEMORY", 100)
     with pytest.raises(TooLarge, match=r"about 0\.0 GiB of memory"):
         merge(None, [capital(("a", "astana", None))])
+
+
+def test_memory_that_is_not_free_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo, groups = tmp_path / "meminfo", tmp_path / "cgroup"
+    monkeypatch.setattr(bounds, "_MEMINFO", meminfo)
+    monkeypatch.setattr(bounds, "_GROUPS", groups)
+    assert bounds.available_memory() is None, "nobody says"
+    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:       4 kB\n")
+    assert bounds.available_memory() == 4096
+    groups.mkdir()
+    (groups / "memory.current").write_text("900\n")
+    (groups / "memory.stat").write_text("anon 800\ninactive_file 50\n")
+    (groups / "memory.max").write_text("max\n")
+    assert bounds.available_memory() == 4096
+    (groups / "memory.max").write_text("1000\n")
+    assert bounds.available_memory() == 150
+    builder = Builder()
+    for number in range(50):
+        builder.statement(f"e{number}", "next", object=f"e{number + 1}", source="a")
+    with pytest.raises(TooLarge, match=r"about 0\.0 GiB of memory; 0\.0 are free on this machine"):
+        merge(None, [builder.build()])

@@ -46,7 +46,7 @@ FORMATS = {
         Format("jsonld", "rdf", (".jsonld",), True, True, "RDF: JSON-LD"),
         Format("rdfxml", "rdf", (".rdf", ".owl", ".xml"), True, True, "RDF/XML"),
         Format("graphml", "graphml", (".graphml",), True, True, "GraphML 1.0"),
-        Format("gexf", "gexf", (".gexf",), False, True, "GEXF 1.3 (or 1.2) for Gephi"),
+        Format("gexf", "gexf", (".gexf",), True, True, "GEXF 1.3 (or 1.2) for Gephi"),
         Format("cypher", "cypher", (".cypher", ".cql"), False, True, "a Cypher script"),
         Format("obo", "obo", (".obo",), True, False, "an ontology in OBO format"),
         Format("wordnet", "wordnet", (), True, False, "the folder of a WordNet database"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import BadInput, TooLarge
 from plait.graphs import schema
+from plait.graphs.bounds import available_memory
 from plait.graphs.graph import Graph, empty, joined, ordered
 from plait.graphs.merging.ranking import Ranked, rank
 from plait.recipes.graph import GraphFile, Predicate, Source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 50_000_000
 MEMORY = 12 * 2**30
-"""Bytes that a merge may take; it holds every table about three times."""
+"""Bytes that a merge may take at most, where so much is free; it holds every table three times."""
 
 _MUTABLE = ("confidence", "recorded", "licence", "rank", "evidence")
 
@@ -74,11 +75,19 @@ def merge(base: Graph | None, contributions: Sequence[Graph]) -> Merged:
 def _check_size(graphs: Sequence[Graph]) -> None:
     size = sum(graph.table(name).nbytes for graph in graphs for name in schema.TABLES)
     rows = sum(graph.statements.num_rows for graph in graphs)
-    if 3 * size > MEMORY or rows > MAX_ROWS:
+    free = available_memory()
+    allowed = MEMORY if free is None else min(MEMORY, free)
+    if 3 * size > allowed:
+        why = "are allowed" if allowed == MEMORY else "are free on this machine"
         raise TooLarge(
             f"Merging these graphs ({rows:,} statements) would take about {3 * size / 2**30:.1f} "
-            f"GiB of memory; {MEMORY / 2**30:.0f} are allowed. Split the graph by subject, or "
+            f"GiB of memory; {allowed / 2**30:.1f} {why}. Split the graph by subject, or "
             "contribute only what is new."
+        )
+    if rows > MAX_ROWS:
+        raise TooLarge(
+            f"These graphs have {rows:,} statements together; {MAX_ROWS:,} can be merged. Split "
+            "the graph by subject."
         )
 
 

@@ -18,6 +18,7 @@ from plait.recipes.graph import GraphFile, Predicate
 
 from ..drawing import FILE, graphs
 
+GRAMMAR = str(Path(__file__).with_name("gexf.rng"))
 LAWS = settings(
     max_examples=12,
     deadline=None,
@@ -118,13 +119,79 @@ def test_gexf_is_what_its_readers_and_its_schema_expect(version: str, tmp_path: 
     assert read.number_of_edges() == 2
     edge = next(data for *_, data in read.edges(data=True) if data["predicate"] == "ex:twin")
     assert edge["source"] == "b"
+    etree = pytest.importorskip("lxml.etree", reason="lxml is not installed")
+    grammar = etree.RelaxNG(etree.parse(GRAMMAR))
+    assert grammar.validate(etree.parse(path)), grammar.error_log
     schemas = os.environ.get("PLAIT_GEXF_SCHEMAS")
     if schemas:
         # The folder `specs` of https://github.com/gephi/gexf, which no package holds.
-        etree = pytest.importorskip("lxml.etree")
         name = {"1.3": "1.3", "1.2": "1.2draft"}[version]
         found = etree.XMLSchema(etree.parse(f"{schemas}/{name}/gexf.xsd"))
         assert found.validate(etree.parse(path)), found.error_log
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ('mode="static"', 'mode="still"'),
+        ('class="node"', 'class="vertex"'),
+        ('type="double"', 'type="number"'),
+        ("<size value", "<weight value"),
+        (' id="berlin"', ""),
+        ("http://gexf.net/1.3", "http://gexf.net/2.0"),
+    ],
+)
+def test_the_grammar_refuses_what_is_no_gexf(said: str, instead: str, tmp_path: Path) -> None:
+    etree = pytest.importorskip("lxml.etree", reason="lxml is not installed")
+    text = export_graph(sample(), tmp_path / "graph.gexf").read_text()
+    assert said in text
+    broken = text.replace(said, instead)
+    grammar = etree.RelaxNG(etree.parse(GRAMMAR))
+    assert not grammar.validate(etree.fromstring(broken.encode()))
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.2"])
+def test_gexf_comes_back(version: str, tmp_path: Path) -> None:
+    path = export_graph(sample(), tmp_path / "graph.gexf", version=version)
+    made = import_graph(path, source="a").graph
+    rows = {
+        (r["subject"], r["predicate"], r["object"] or r["value"], r["source"])
+        for r in made.statements.to_pylist()
+    }
+    assert rows == {
+        ("berlin", "population", "3677472", "a"),
+        ("berlin", "lies in", "https://x.org/Germany", "b"),
+        ("berlin", "ex:twin", "ex:Paris", "b"),
+        ("berlin", "motto", "hallo\n\ufffdWelt", "a"),
+    }
+    berlin = next(one for one in made.entities.to_pylist() if one["id"] == "berlin")
+    assert (berlin["types"], [one["text"] for one in berlin["labels"]]) == (["ex:City"], ["Berlin"])
+
+
+def test_gexf_of_others_is_read(tmp_path: Path) -> None:
+    networkx = pytest.importorskip("networkx")
+    graph = networkx.DiGraph()
+    graph.add_node("a", label="Ann", age=30, height=1.5, glad=True)
+    graph.add_edge("a", "b", label="knows", weight=2.0)
+    graph.add_edge("b", "a")
+    path = tmp_path / "x.gexf"
+    networkx.write_gexf(graph, path)
+    made = import_graph(path, source="x")
+    rows = {(r["subject"], r["predicate"], r["object"] or r["value"], r["datatype"])
+            for r in made.graph.statements.to_pylist()}  # fmt: skip
+    assert rows == {
+        ("a", "age", "30", "integer"),
+        ("a", "height", "1.5", "double"),
+        ("a", "glad", "true", "boolean"),
+        ("a", "knows", "b", "entity"),
+        ("b", "related", "a", "entity"),
+    }
+    path.write_text("<gexf><graph><nodes><node/></nodes></graph></gexf>")
+    with pytest.raises(BadInput, match="a node has no id"):
+        import_graph(path, source="x")
+    path.write_text("<gexf><graph><edges><edge source='a'/></edges></graph></gexf>")
+    with pytest.raises(BadInput, match="no source or no target"):
+        import_graph(path, source="x")
 
 
 def test_graphml_is_read_by_others_and_by_us(tmp_path: Path) -> None:
