@@ -67,7 +67,7 @@ def outcome(skill: float, seed: int, n: int = 200) -> TaskResult:
     truth = np.random.default_rng(0).integers(0, 2, n)
     right = np.random.default_rng(seed + 1).random(n) < skill
     items = tuple(
-        ItemScore(f"i{k}", f"g{k // 2}", int(truth[k]), int(truth[k] ^ (not right[k])), 0.5)
+        ItemScore(f"test:{k}", f"g{k // 2}", int(truth[k]), int(truth[k] ^ (not right[k])), 0.5)
         for k in range(n)
     )
     return score_items("accuracy", items, {"classes": 2, "labels": ["bad", "good"]})
@@ -160,6 +160,20 @@ def gather(gallery: Gallery) -> None:
     board = gallery.places["board"] = f"/datasets/{data.full_name}/leaderboard"
     gallery.places["row"] = f"{board}/1"
     gallery.places["hidden row"] = "/datasets/shop/exam/leaderboard/2"
+    gallery.places["models"] = "/compare?model=commons/plain&model=commons/careful@main"
+    made = hub.collections.create(shop, "shop", "Moods and exams")
+    for name in (data.full_name, exam.full_name):
+        hub.collections.add_item(shop, made.slug, "dataset", name)
+    gallery.places["collection board"] = f"/collections/{made.slug}/leaderboard"
+    offer = AddBytes("submissions/plain.yaml", b"model: commons/plain\n")
+    opened = hub.commits.apply(commons, data, "main", [offer], "Ours", create_pr=True).discussion
+    table = AddBytes(
+        "data/test.jsonl", (rows + '{"id": "n", "text": "new", "label": 1}\n').encode()
+    )
+    more = hub.commits.apply(commons, data, "main", [table], "More rows", create_pr=True).discussion
+    assert opened is not None and more is not None
+    gallery.places["submission"] = f"/datasets/{data.full_name}/discussions/{opened.number}"
+    gallery.places["rows"] = f"/datasets/{data.full_name}/discussions/{more.number}"
     gallery.places["compared"] = f"{board}/compare?task=mood&entry=1&entry=3&entry=5"
     hub.labels.put(commons, gallery.model, "needs data", colour="red")
     hub.labels.put(commons, gallery.model, "question", colour="blue")
@@ -201,6 +215,11 @@ def community_addresses(gallery: Gallery) -> list[str]:
         gallery.places["row"],
         "/datasets/shop/exam/leaderboard",
         gallery.places["compared"],
+        "/compare",
+        gallery.places["models"],
+        gallery.places["collection board"],
+        gallery.places["submission"],
+        gallery.places["rows"],
         "/commons/sentiment/queue",
         "/commons/sentiment/activity",
         "/commons/sentiment/discussions",
@@ -237,6 +256,9 @@ def chinese_addresses(gallery: Gallery) -> list[str]:
         gallery.places["board"],
         gallery.places["row"],
         gallery.places["compared"],
+        gallery.places["models"],
+        gallery.places["collection board"],
+        gallery.places["rows"],
         "/notifications",
         gallery.places["suggested"],
     ]

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from plait.api.collections import Title
 from plait.api.context import Caller, HubOf, Readable, User
-from plait.api.routing import Number
+from plait.api.routing import Namespace, Number
 from plait.collaboration import leaderboards
 from plait.collaboration.leaderboards import Filters
 from plait.collaboration.leaderboards.tables import moment, table_text
@@ -54,6 +55,40 @@ def show(
     if format == "csv":
         return _download(table_text(found), "text/csv; charset=utf-8", "leaderboard.csv")
     return {"tasks": [one.to_json() for one in found]}
+
+
+@router.get("/api/plait/compare")
+def compare(
+    hub: HubOf,
+    actor: Caller,
+    model: Annotated[
+        list[str], Query(description="namespace/name, perhaps with @REVISION; two or more.")
+    ],
+) -> dict[str, Any]:
+    """Put models side by side on every leaderboard that measured them on the same items."""
+    models = leaderboards.parse_models(model[:20])
+    found = leaderboards.compare(hub, actor, models)
+    if not found:
+        raise leaderboards.nothing(models)
+    return {"tasks": [leaderboards.compared_to_json(one) for one in found]}
+
+
+@router.get("/api/plait/collections/{namespace}/{title}/leaderboard")
+def of_collection(
+    hub: HubOf,
+    actor: Caller,
+    namespace: Namespace,
+    title: Title,
+    license: str = "",
+    data: str = "",
+    smallest: _Size = None,
+    largest: _Size = None,
+    since: str = "",
+) -> dict[str, Any]:
+    """Show models over the tasks of all data sets of a collection."""
+    filters = Filters(license, data, smallest, largest, moment(since))
+    name = f"{namespace}/{title}"
+    return leaderboards.collection_board(hub, actor, name, filters).to_json()
 
 
 @router.post(BASE)

@@ -129,12 +129,47 @@ def lock(hub: HubOf, user: User, repo: Readable, number: Number, body: _Lock) ->
     return {"locked": discussion.locked}
 
 
+@router.post(REPO + "/discussions/{number}/comments/{event}/hide")
+def hide_comment(
+    hub: HubOf, user: User, repo: Readable, number: Number, event: str
+) -> dict[str, Any]:
+    """Hide a comment for good: its author, or who may write to the repository."""
+    hub.discussions.hide(user, hub.discussions.get(repo, number), event[:40])
+    return {"hidden": event[:40]}
+
+
+@router.post(REPO + "/like")
+def like(hub: HubOf, user: User, repo: Readable) -> dict[str, Any]:
+    """Like a repository."""
+    return {"liked": True, "likes": hub.likes.add(user, repo)}
+
+
+@router.delete(REPO + "/like")
+def unlike(hub: HubOf, user: User, repo: Readable) -> dict[str, Any]:
+    """Like a repository no more."""
+    return {"liked": False, "likes": hub.likes.remove(user, repo)}
+
+
 @router.get(REPO + "/activity")
 def repository_activity(
     hub: HubOf, actor: Caller, repo: Readable, cursor: _Cursor = None
 ) -> dict[str, Any]:
     """Tell what happened in a repository."""
     return _feed(hub.activity.of_repository(actor, repo, cursor=cursor))
+
+
+@router.post("/api/plait/accounts/{namespace}/follow")
+def follow(hub: HubOf, user: User, namespace: Namespace) -> dict[str, Any]:
+    """Follow a user or an organisation: what they do stands in the caller's activity."""
+    hub.social.follow(user, namespace)
+    return {"follows": True}
+
+
+@router.delete("/api/plait/accounts/{namespace}/follow")
+def unfollow(hub: HubOf, user: User, namespace: Namespace) -> dict[str, Any]:
+    """Follow an account no more."""
+    hub.social.unfollow(user, namespace)
+    return {"follows": False}
 
 
 @router.get("/api/plait/activity")

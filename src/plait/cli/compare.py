@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from plait.cli import evaluate as evaluating
 from plait.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from plait.evaluation import Evaluation
+    from plait.evaluation import Comparison, Evaluation
 
 
 def compare(
@@ -38,6 +39,12 @@ def compare(
     show: Annotated[
         int, typer.Option("--show", min=0, help="How many differing items of a task to print.")
     ] = 10,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE.svg", help="Draw scores and differences into an SVG file."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare models: paired differences with 95% intervals, and the items on which they differ."""
@@ -46,11 +53,15 @@ def compare(
 
     if len(models) < 2 or len(set(models)) < len(models):
         raise BadInput("Name two different models or more.")
+    if plot is not None and (plot.suffix.lower() != ".svg" or not plot.absolute().parent.is_dir()):
+        raise BadInput(f"--plot writes an SVG file into a folder that is there, not {plot}.")
     folders = {model: evaluating.find_model(model, None) for model in models}
     loaded = evaluating._load(tasks or [], project or folders[models[0]], split, data)
     found = {m: evaluating._evaluate(m, folder, loaded, split) for m, folder in folders.items()}
     pairs = {(a, b): paired(found[a], found[b]) for a, b in combinations(models, 2)}
     differing = {spec.name: differing_items(found, spec.name, task) for spec, task in loaded}
+    if plot is not None:
+        plot.write_text(draw(found, pairs), encoding="utf-8")
     if as_json:
         print_json(
             {
@@ -75,6 +86,62 @@ def compare(
         for item in differing[task][:show]:
             answers = ", ".join(f"{m}: {v}" for m, v in item["answers"].items())
             print(f"    {item['id']}\t{item['label']}\t{answers}\t{item['text'][:80]}")
+
+
+def draw(found: Mapping[str, Evaluation], pairs: Mapping[tuple[str, str], Comparison]) -> str:
+    """Draw every task's scores and, below, its paired differences, each with its 95% interval."""
+    from plait.charts import Mark, Row, interval_plot, stacked, standalone
+
+    names = list(found)
+    first = found[names[0]]
+    scores = [
+        Row(
+            f"{task} ({result.metric})",
+            tuple(
+                Mark(name, one.tasks[task].score, *one.tasks[task].interval, series=place % 4)
+                for place, (name, one) in enumerate(found.items())
+            ),
+        )
+        for task, result in first.tasks.items()
+    ]
+    gaps = [
+        Row(
+            task,
+            tuple(
+                Mark(f"{a} − {b}", one.tasks[task].effect, one.tasks[task].low,
+                     one.tasks[task].high, series=place % 4)
+                for place, ((a, b), one) in enumerate(pairs.items())
+            ),
+        )
+        for task in first.tasks
+    ]  # fmt: skip
+    told = "; ".join(
+        f"{a} − {b} on {task}: {one.tasks[task].effect:+.4f}"
+        for (a, b), one in pairs.items()
+        for task in first.tasks
+    )
+    upper = interval_plot(
+        scores,
+        ident="scores",
+        title=f"Scores of {', '.join(names)}",
+        description="Each row a task, each mark a model with its 95% interval.",
+        show=lambda value: f"{value:.4g}",
+    )
+    lower = interval_plot(
+        gaps,
+        ident="differences",
+        title="Paired differences on the same items",
+        description=told,
+        show=lambda value: f"{value:+.4g}",
+    )
+    return standalone(
+        stacked(
+            [("Scores", upper), ("Paired differences, with 95% intervals", lower)],
+            ident="comparison",
+            title=f"{', '.join(names)} compared",
+            description=told,
+        )
+    )
 
 
 def differing_items(found: dict[str, Evaluation], task: str, loaded: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from plait.cli import (
     check,
     compare,
     contributions,
+    credit,
     demo,
+    discussions,
     evaluate,
     extract,
     fuse,
@@ -27,6 +29,7 @@ from plait.cli import (
     lineage,
     maintenance,
     merging,
+    notifications,
     plot,
     protection,
     serve,
@@ -88,6 +91,13 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("suggest")(suggest.suggest)
 app.command("compare")(compare.compare)
 app.add_typer(leaderboard.leaderboard, name="leaderboard")
+app.add_typer(notifications.notifications, name="notifications")
+app.command("activity")(notifications.activity)
+app.command("follow")(notifications.follow)
+app.command("unfollow")(notifications.unfollow)
+app.add_typer(discussions.discussion, name="discussion")
+app.command("credit")(credit.credit)
+app.command("like")(credit.like)
 app.add_typer(plot.plot, name="plot")
 app.add_typer(merging.pr, name="pr")
 app.add_typer(contributions.contributions, name="contributions")

@@ -18,12 +18,12 @@ REPOSITORY_TYPES = ("model", "dataset", "space")
 
 RESERVED_NAMESPACES = frozenset(
     """
-    about account accounts api assets auth avatars badges blog buckets chat collections commit
-    commits compare contact dataset datasets discussions docs enterprise explore favicon.ico
+    about account accounts activity api assets auth avatars badges blog buckets chat collections
+    commit commits compare contact dataset datasets discussions docs enterprise explore favicon.ico
     healthz help hub info inference jobs join kernels lineage login logout metrics model models
     new none notifications null oauth organization organizations orgs papers plait pricing
     privacy pulls raw readyz resolve robots.txt search security sessions settings signin signout
-    signup space spaces static status support system tags tasks terms tokens tree undefined
+    signup space spaces static status suggest support system tags tasks terms tokens tree undefined
     uploads user users v1 v2 webhooks zero-gpu
     """.split()  # noqa: SIM905
 )

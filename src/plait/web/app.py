@@ -26,6 +26,7 @@ from plait.web import (
     browse,
     card,
     collections,
+    comparing,
     conflicts,
     contributions,
     discussions,
@@ -192,6 +193,7 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
     new.add(router)
     organizations.add(router)
     collections.add(router)
+    comparing.add(router)
     suggest.add(router)
     notifications.add(router)
     webhooks.add(router)

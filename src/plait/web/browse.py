@@ -155,7 +155,7 @@ def everything(visit: Visitor) -> Response:
     return _listing(visit, None)
 
 
-_TEXTS = ("search", "author", "pipeline_tag", "library", "language", "license", "filter")
+_TEXTS = ("search", "author", "pipeline_tag", "library", "language", "license", "domain", "filter")
 
 
 def _listing(visit: Visit, kind: str | None) -> Response:
@@ -222,6 +222,8 @@ def _filters(kind: str | None, given: Mapping[str, str]) -> Filters:
         tags.append([task, f"task_categories:{task}"])
     if given["license"]:
         tags.append(f"license:{given['license']}")
+    if given["domain"]:
+        tags.append(f"domain:{given['domain']}")
     return Filters(
         kind,
         given["author"] or None,
@@ -238,12 +240,16 @@ def _groups(
     """Sort the tags of what was found into the filters that they are values of."""
     t = visit.t
     found: dict[str, dict[str, int]] = {
-        name: {} for name in ("pipeline_tag", "library", "language", "license", "filter")
+        name: {} for name in ("pipeline_tag", "library", "language", "license", "domain", "filter")
     }
     for item in tags:
         prefix, colon, name = item.tag.partition(":")
         if colon:
-            group = {"license": "license", "task_categories": "pipeline_tag"}.get(prefix)
+            group = {
+                "license": "license",
+                "task_categories": "pipeline_tag",
+                "domain": "domain",
+            }.get(prefix)
             if group:
                 found[group][name] = max(item.count, found[group].get(name, 0))
         elif item.tag in TASKS:

@@ -15,6 +15,7 @@ from plait.hub import Discussion
 from plait.web.figures import percent
 from plait.web.here import At, Here
 from plait.web.language import Translator
+from plait.web.session import Form
 
 MOST_NAMED = 20
 
@@ -106,7 +107,7 @@ def _named(names: list[str]) -> str:
     return shown if len(names) <= MOST_NAMED else f"{shown}, …"
 
 
-def ask(at: At, number: int) -> Response:
+def ask(at: At, number: int, form: Form) -> Response:
     """Queue the job that reads large tables."""
     at.visit.signed_in()
     hub = at.visit.hub

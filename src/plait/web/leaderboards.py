@@ -12,6 +12,7 @@ from plait.charts import Mark, interval_plot
 from plait.charts import Row as Line
 from plait.collaboration import leaderboards
 from plait.collaboration.leaderboards import Board, Filters, Row
+from plait.collaboration.leaderboards.board import SORTS
 from plait.collaboration.leaderboards.tables import moment, table_text
 from plait.errors import NotFound, PlaitError
 from plait.web.browse import SIZES
@@ -22,7 +23,7 @@ from plait.web.sides import said
 MOST_DRAWN = 30
 MOST_COMPARED = 6
 MOST_ITEMS = 100
-_GIVEN = ("license", "data", "size", "since", "sort")
+_GIVEN = ("license", "data", "size", "since", "sort", "descending")
 
 
 def add(router: APIRouter, prefix: str) -> None:
@@ -31,6 +32,7 @@ def add(router: APIRouter, prefix: str) -> None:
     router.add_api_route(prefix + "/leaderboard", submit, methods=["POST"])
     router.add_api_route(prefix + "/leaderboard/compare", compare)
     router.add_api_route(prefix + "/leaderboard/{number}", entry)
+    router.add_api_route(prefix + "/discussions/{number}/score", submit_pull, methods=["POST"])
     router.add_api_route(prefix + "/leaderboard/{number}/remove", remove, methods=["POST"])
 
 
@@ -49,10 +51,16 @@ def _boards(at: Here) -> list[tuple[Board, dict[str, str]]]:
     given = {name: query.get(name, "").strip()[:100] for name in _GIVEN}
     small, large = SIZES.get(given["size"], (None, None))
     filters = Filters(given["license"], given["data"], small, large, moment(given["since"]))
-    sort = given["sort"] if given["sort"] in ("score", "model", "size", "date") else "rank"
+    sort = given["sort"] if given["sort"] in SORTS else "rank"
+    down = given["descending"] == "yes"
     hub, actor = at.visit.hub, at.visit.actor
     return [
-        (leaderboards.board(hub, actor, at.record, spec.name, filters, sort=sort), given)
+        (
+            leaderboards.board(
+                hub, actor, at.record, spec.name, filters, sort=sort, descending=down
+            ),
+            given,
+        )
         for spec in leaderboards.declared(hub, at.record)
     ]
 
@@ -62,6 +70,8 @@ def _page(at: Here, *, problem: str = "", code: int = 200) -> Response:
         raise NotFound("Only data sets have leaderboards.")
     found = _boards(at)
     query = at.visit.request.query_params
+    sort = query.get("sort", "") if query.get("sort") in SORTS else "rank"
+    down = query.get("descending") == "yes"
     return at.visit.render(
         "leaderboard.html",
         code=code,
@@ -69,7 +79,11 @@ def _page(at: Here, *, problem: str = "", code: int = 200) -> Response:
         boards=[(one, _plot(at, one)) for one, _ in found],
         given={name: query.get(name, "")[:100] for name in _GIVEN},
         sizes=[("", at.visit.t("board.any"))] + [(s, at.visit.t(f"size.{s}")) for s in SIZES],
-        sort_link=lambda key: at.visit.link(sort=key),
+        sorted_by=sort,
+        down=down,
+        sort_link=lambda key: at.visit.link(
+            sort=key, descending="yes" if key == sort and not down else None
+        ),
         csv=at.visit.link(format="csv"),
         problem=problem,
     )
@@ -87,6 +101,15 @@ def submit(at: At, form: Form) -> Response:
         if at.record.type != "dataset":
             raise
         return _page(at, **said(error))
+    return at.visit.go(f"/jobs/{job.id}")
+
+
+def submit_pull(at: At, number: int, form: Form) -> Response:
+    """Have the models scored that a pull request on the data set names."""
+    at.visit.signed_in()
+    hub = at.visit.hub
+    discussion = hub.discussions.get(at.record, min(max(number, 0), 2**31 - 1))
+    job = leaderboards.submit_pull(hub, at.visit.actor, at.record, discussion)
     return at.visit.go(f"/jobs/{job.id}")
 
 

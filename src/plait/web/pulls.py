@@ -13,11 +13,11 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from plait.collaboration import events as merge_events
-from plait.collaboration import jobs
+from plait.collaboration import jobs, leaderboards
 from plait.collaboration.merging.changes import Sides, driver_of
 from plait.collaboration.requests import needs_fusion, request_merge
 from plait.errors import NotFound
-from plait.hub import Change, Discussion
+from plait.hub import Change, Discussion, can
 from plait.hub.repositories.discussions import pull_ref
 from plait.tables import format_of
 from plait.web.conflicts import conflicts_shown
@@ -80,6 +80,12 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         thread=thread,
         said=_said(thread),
         changed=_kinds(at, changes),
+        submits=discussion.status == "open"
+        and (
+            discussion.author_id == visit.actor.user_id or can(visit.actor, "repo.merge", at.record)
+        )
+        and visit.actor.signed_in
+        and leaderboards.names_models(visit.hub, at.record, [one.path for one in changes]),
         foreseen=None if conflicts["conflicts"] else foreseen_view(at, discussion),
         may=permissions(at, discussion),
         report=report,

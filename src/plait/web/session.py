@@ -118,6 +118,13 @@ async def read_upload(request: Request) -> Upload:
     return Upload(fields, tuple(files))
 
 
+async def read_either(request: Request) -> Upload:
+    """Read a form with or without files; raises as `read_form`."""
+    if _kind(request) == "multipart/form-data":
+        return await read_upload(request)
+    return Upload(await read_form(request), ())
+
+
 Form = Annotated[dict[str, str], Depends(read_form)]
 EditForm = Annotated[dict[str, str], Depends(read_edit)]
 UploadForm = Annotated[Upload, Depends(read_upload)]

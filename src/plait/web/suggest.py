@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
 
 from plait.collaboration import jobs, suggest
 from plait.errors import NotFound, PlaitError
-from plait.web.session import Form
+from plait.web.session import Upload, read_either
 from plait.web.sides import said
 from plait.web.visit import Visit, Visitor
 
@@ -40,12 +42,14 @@ def _page(visit: Visit, number: int = 0, *, problem: str = "", code: int = 200) 
     )
 
 
-def ask(visit: Visitor, form: Form) -> Response:
+def ask(visit: Visitor, form: Annotated[Upload, Depends(read_either)]) -> Response:
     """Queue the ranking for a sample."""
     visit.signed_in()
     try:
-        sample = suggest.parse_sample(form.get("sample", "").encode())
-        job = suggest.request(visit.hub, visit.actor, sample, form.get("models", "").split())
+        pasted = form.fields.get("sample", "").encode()
+        sample = suggest.parse_sample(form.files[0][1] if form.files else pasted)
+        named = form.fields.get("models", "").split()
+        job = suggest.request(visit.hub, visit.actor, sample, named)
     except PlaitError as error:
         return _page(visit, **said(error))
     return visit.go(f"/suggest?job={job.id}")

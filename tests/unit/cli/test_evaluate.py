@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from plait.cli.main import app
+from plait.errors import BadInput
 from plait.evaluation import predictors
 
 PROJECT = """
@@ -86,6 +88,26 @@ def test_several_models_are_compared_with_the_first(place: Path) -> None:
     assert difference["effect"] == pytest.approx(-14 / 60)
     assert difference["mcnemar"]["first_only"] < difference["mcnemar"]["second_only"]
     assert found["comparisons"][bad]["unseen"]["effect"] < 0
+
+
+def test_comparisons_are_drawn(place: Path, tmp_path: Path) -> None:
+    good, bad = str(place / "good"), str(place / "bad")
+    common = ["--project", str(place / "plait.yaml"), "--data", str(place)]
+    out = tmp_path / "compared.svg"
+    done = CliRunner().invoke(app, ["compare", good, bad, *common, "--json", "--plot", str(out)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    drawn = out.read_text(encoding="utf-8")
+    ElementTree.fromstring(drawn)
+    for task in ("shop", "news"):
+        assert f">{found['models'][good]['tasks'][task]['score']:.4g}<" in drawn
+        gap = found["pairs"][0]["tasks"][task]
+        assert f">{gap['effect']:+.4g}<" in drawn
+    for wrong in ("compared.png", "gone/compared.svg"):
+        bad_place = ["compare", good, bad, *common, "--plot", str(tmp_path / wrong)]
+        refused = CliRunner().invoke(app, bad_place)
+        assert isinstance(refused.exception, BadInput)
+        assert "SVG" in refused.exception.message
 
 
 def test_reports_confusion_and_calibration(place: Path) -> None:

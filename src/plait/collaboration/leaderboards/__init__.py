@@ -15,20 +15,41 @@ from plait.collaboration.leaderboards.board import (
     may_remove,
     remove,
 )
-from plait.collaboration.leaderboards.scoring import submit, submit_pull
+from plait.collaboration.leaderboards.collected import (
+    CollectionBoard,
+    collection_board,
+)
+from plait.collaboration.leaderboards.comparing import (
+    MOST_MODELS,
+    Compared,
+    compare,
+    compared_to_json,
+    nothing,
+    parse_models,
+)
+from plait.collaboration.leaderboards.scoring import names_models, submit, submit_pull
 
 __all__ = [
+    "MOST_MODELS",
     "Board",
+    "CollectionBoard",
+    "Compared",
     "Filters",
     "Row",
     "board",
     "boards",
+    "collection_board",
     "command_of",
+    "compare",
+    "compared_to_json",
     "declared",
     "differing",
     "entry_of",
     "items_of",
     "may_remove",
+    "names_models",
+    "nothing",
+    "parse_models",
     "remove",
     "submit",
     "submit_pull",

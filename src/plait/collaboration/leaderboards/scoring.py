@@ -8,6 +8,7 @@ outside, a pull request on the data set names models in ``submissions/*.yaml`` (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,15 @@ def submit_pull(hub: Hub, actor: Actor, dataset: Repository, discussion: Discuss
             "'model: namespace/name' and perhaps 'revision: …'."
         )
     return _enqueue(hub, speaker, dataset, named, discussion)
+
+
+def names_models(hub: Hub, dataset: Repository, paths: Sequence[str]) -> bool:
+    """Tell whether changed paths of a pull request on a data set submit models to it."""
+    return (
+        dataset.type == "dataset"
+        and any(p.startswith(f"{FOLDER}/") and p.endswith((".yaml", ".yml")) for p in paths)
+        and bool(declared(hub, dataset))
+    )
 
 
 def _signed_in(actor: Actor) -> None:

@@ -63,6 +63,7 @@ class Facets:
                 not_(RepositoryTag.tag.contains(":"))
                 | RepositoryTag.tag.startswith("license:")
                 | RepositoryTag.tag.startswith("task_categories:")
+                | RepositoryTag.tag.startswith("domain:")
                 | RepositoryTag.tag.startswith("size_categories:"),
             )
             .group_by(RepositoryTag.tag)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models side by side on all leaderboards that measured them, and a collection's leaderboard."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from markupsafe import Markup
+
+from plait.charts import Mark, interval_plot
+from plait.charts import Row as Line
+from plait.collaboration import leaderboards
+from plait.collaboration.leaderboards import Compared, Filters, Row
+from plait.collaboration.leaderboards.tables import moment
+from plait.errors import PlaitError
+from plait.web.browse import SIZES
+from plait.web.sides import said
+from plait.web.visit import Visit, Visitor
+
+MOST_ITEMS = 100
+
+
+def add(router: APIRouter) -> None:
+    """Add the routes."""
+    router.add_api_route("/compare", show)
+    router.add_api_route("/collections/{ns}/{slug}/leaderboard", of_collection)
+
+
+def show(visit: Visitor) -> Response:
+    """Show models side by side, or the form that asks for them."""
+    given = [one for one in visit.request.query_params.getlist("model")[:20] if one.strip()]
+    names = [name for one in given for name in one.replace(",", " ").split()]
+    if not names:
+        return _page(visit, names)
+    try:
+        models = leaderboards.parse_models(names)
+        found = leaderboards.compare(visit.hub, visit.actor, models)
+        if not found:
+            raise leaderboards.nothing(models)
+    except PlaitError as error:
+        return _page(visit, names, **said(error))
+    return _page(visit, names, found)
+
+
+def _page(
+    visit: Visit,
+    names: list[str],
+    found: list[Compared] | None = None,
+    *,
+    problem: str = "",
+    code: int = 200,
+) -> Response:
+    return visit.render(
+        "compare_models.html",
+        code=code,
+        names=[name[:300] for name in names],
+        found=[(one, *_differences(visit, index, one)) for index, one in enumerate(found or ())],
+        most=MOST_ITEMS,
+        most_models=leaderboards.MOST_MODELS,
+        problem=problem,
+    )
+
+
+def _differences(
+    visit: Visit, index: int, found: Compared
+) -> tuple[Markup, list[tuple[str, Mark]]]:
+    """Draw scores, and list the paired differences, unless the split is hidden."""
+    t, board = visit.t, found.board
+    if board.hidden:
+        return Markup(""), []
+    scores = [
+        Line(
+            f"{row.model.full_name} {row.entry.revision[:10]}",
+            (Mark(board.metric, row.entry.score, row.entry.low, row.entry.high, series=3),),
+        )
+        for row in board.rows
+    ]
+    pairs = [
+        (
+            f"{_name(a)} − {_name(b)}",
+            Mark(t("board.difference"), *board.gaps[a.entry.id, b.entry.id]),
+        )
+        for place, a in enumerate(board.rows)
+        for b in board.rows[place + 1 :]
+        if (a.entry.id, b.entry.id) in board.gaps
+    ]
+    drawn = interval_plot(
+        scores,
+        ident=f"compared-{index}",
+        title=t("board.plot", task=board.task),
+        description=t("board.plot_line"),
+        show=lambda value: f"{value:.3f}",
+    )
+    return Markup(drawn), pairs  # noqa: S704 - our own drawing
+
+
+def _name(row: Row) -> str:
+    return f"{row.model.full_name} {row.entry.revision[:7]}"
+
+
+def of_collection(visit: Visitor, ns: str, slug: str) -> Response:
+    """Show the leaderboard over all data sets of a collection."""
+    query = visit.request.query_params
+    given = {
+        name: query.get(name, "").strip()[:100] for name in ("license", "data", "size", "since")
+    }
+    small, large = SIZES.get(given["size"], (None, None))
+    filters = Filters(given["license"], given["data"], small, large, moment(given["since"]))
+    name = f"{ns}/{slug}"
+    return visit.render(
+        "collection_board.html",
+        found=visit.hub.collections.get(visit.actor, name),
+        board=leaderboards.collection_board(visit.hub, visit.actor, name, filters),
+        given=given,
+        sizes=[("", visit.t("board.any"))] + [(s, visit.t(f"size.{s}")) for s in SIZES],
+    )
