@@ -58,6 +58,12 @@ ARCHITECTURES = {
         "PlaitEnsembleForSequenceClassification",
         "PlaitEnsembleProcessor",
     ),
+    "plait_knowledge": Architecture(
+        "knowledge",
+        "PlaitKnowledgeConfig",
+        "PlaitKnowledgeForSequenceClassification",
+        "PlaitKnowledgeProcessor",
+    ),
     "plait_multimodal": Architecture(
         "multimodal",
         "PlaitMultimodalConfig",

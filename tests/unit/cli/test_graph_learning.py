@@ -48,3 +48,19 @@ def test_import_of_a_bundled_set(tmp_path: Path) -> None:
     assert len(read_graph(tmp_path / "nations")) == 1592 + 199 + 201
     with pytest.raises(BadInput, match="--source"):
         run("import", "some.csv", "-o", tmp_path / "other")
+
+
+def test_teach_refuses_what_it_cannot_teach(tmp_path: Path) -> None:
+    made = Builder()
+    for place in range(60):
+        made.label(f"e{place}", f"Thing {place}", language="en", source="s")
+        made.statement(f"e{place}", "next", object=f"e{(place + 1) % 60}", source="s")
+    write_graph(made.build(), tmp_path / "ring")
+    few = ("--base", tmp_path, "-o", tmp_path / "out")
+    with pytest.raises(BadInput, match="--how songs"):
+        run("teach", tmp_path / "ring", *few, "--how", "songs")
+    with pytest.raises(BadInput, match="no rule"):
+        run("teach", tmp_path / "ring", *few, "--how", "rules")
+    with pytest.raises(BadInput, match=r"config\.json"):
+        run("teach", tmp_path / "ring", *few, "--how", "text")
+    assert not (tmp_path / "out").exists()

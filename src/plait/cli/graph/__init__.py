@@ -4,7 +4,16 @@
 Each module holds the commands of one concern; importing it puts them into the group.
 """
 
-from plait.cli.graph import aligning, exchange, learning, merging, querying, reading
+from plait.cli.graph import aligning, exchange, learning, merging, querying, reading, teaching
 from plait.cli.graph.options import graph
 
-__all__ = ["aligning", "exchange", "graph", "learning", "merging", "querying", "reading"]
+__all__ = [
+    "aligning",
+    "exchange",
+    "graph",
+    "learning",
+    "merging",
+    "querying",
+    "reading",
+    "teaching",
+]
