@@ -39,7 +39,7 @@ from plait.graphs.read.triples import found_in, score_triples, typed_reading
 from plait.training.tagger import TaggerOptions
 
 RESULT = Path(__file__).parent / "results" / "graph-extraction.json"
-SENTENCES_OF = {"tiny": 4_000, "minilm": 2_000}
+SENTENCES_OF = {"tiny": 4_000, "minilm": 1_600}
 TEST, VALIDATION = 500, 300
 OPTIONS: dict[str, dict[str, Any]] = {
     "tiny": {"epochs": 6, "learning_rate": 1e-3, "freeze_embeddings": False},

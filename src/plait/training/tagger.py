@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput
-from plait.evaluation.runners import TokenTagger
 from plait.pretrained import limited_threads, load_encoder, pad
 from plait.training.classifier import check_numbers, freeze, save
 from plait.training.loop import Progress, optimise
 
 IGNORED = -100
 """The class of pieces that are not scored: all but a word's first."""
-Judge = Callable[[TokenTagger], float]
+Judge = Callable[[Any, Any], float]
+"""Scores a model and its tokenizer; more is better."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def train_tagger(
         encoder: a folder of a text encoder, or of a model whose encoder is taken.
         sentences: words; `tags` their tags, of `labels`.
         labels: the names of the tags, in the order that the model shall give them.
-        judge: scores the tagger after each epoch, on sentences that are not trained on; the best
+        judge: scores the model after each epoch, on sentences that are not trained on; the best
             epoch's weights are kept, and `options.patience` ends the training early.
 
     Raises:
@@ -129,7 +129,7 @@ def train_tagger(
             if judge is None:
                 return False
             model.eval()
-            score = judge(TokenTagger(model, tokenizer, max_length=options.max_length))
+            score = judge(model, tokenizer)
             model.train()
             if not scores or score > max(scores):
                 kept.update(copy.deepcopy(model.state_dict()))

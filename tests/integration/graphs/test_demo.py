@@ -27,12 +27,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
         pytest.skip(f"the demo's graphs cannot be had: {error}")
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [*(sys.executable, "-m", "plait", "demo", "graph", "--no-serve"),
+        [*(sys.executable, "-m", "plait", "demo", "graph", "--no-serve", "--size", "small"),
          *("--dir", str(folder / "demo"), "--report", str(folder / "report.json"))],
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     yield folder / "demo", json.loads((folder / "report.json").read_text()), done.stdout
@@ -78,4 +78,18 @@ def test_gephi_can_read_the_union(demo: tuple[Path, Any, str]) -> None:
 def test_it_says_where_the_pages_are_and_how_long_it_took(demo: tuple[Path, Any, str]) -> None:
     for address in demo[1]["pages"].values():
         assert address in demo[2]
-    assert demo[1]["seconds"]["total"] < 300
+    assert demo[1]["seconds"]["total"] < 600
+
+
+def test_what_sentences_say_is_proposed_and_merged(demo: tuple[Path, dict[str, Any], str]) -> None:
+    found = demo[1]["read"]
+    if "skipped" in found:
+        pytest.skip(found["skipped"])
+    assert set(found["scores"]) == {"templates", "entities", "written"}
+    assert found["scores"]["entities"]["triples"]["f1"] > 0.2
+    assert found["scores"]["written"]["by_kind"]["negated"]["sentences"] >= 10
+    assert found["read"] > found["known"] > 0
+    assert found["proposed"] > 0
+    assert found["status"] == "merged"
+    for line in ("templates held out", "entities held out", "sentences written by hand"):
+        assert line in demo[2]

@@ -116,13 +116,16 @@ def teach(
         BadInput: as `train_tagger`.
         Cancelled: if `cancelled` says so.
     """
+    from plait.evaluation.runners import TokenTagger
+
     options = options or TaggerOptions()
     options = replace(options, hide=options.hide or KINDS)
     epoch = 0
 
-    def judge(tagger: Any) -> float:
+    def judge(model: Any, tokenizer: Any) -> float:
         nonlocal epoch
         epoch += 1
+        tagger = TokenTagger(model, tokenizer, threads=options.threads)
         value = exact_f1(
             tagger, lesson.parts.validation, lesson.phrases, lesson.symmetric, lesson.is_entity
         )
@@ -142,8 +145,6 @@ def teach(
         progress=progress,
         cancelled=cancelled,
     )
-    from plait.evaluation.runners import TokenTagger
-
     caution = _caution(lesson, TokenTagger.load(out, options.threads))
     about: dict[str, Any] = {
         "caution": caution,

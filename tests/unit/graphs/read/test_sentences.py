@@ -17,7 +17,7 @@ from plait.graphs.read.splits import Sizes, deal_entities, deal_templates, split
 from plait.graphs.read.templates import parse, templates_of
 from plait.graphs.read.tokens import MAX_TEXT, sentences, tokens
 from plait.graphs.read.verbalise import Material, Writer, verbalise
-from plait.recipes.graph import Predicate
+from plait.recipes.graph import Predicate, format_graph_file, parse_graph_file
 
 SAME = frozenset({"borders"})
 
@@ -251,6 +251,15 @@ def test_the_sentences_of_the_demo_are_marked_well() -> None:
     words = {end for one in found for subject, name, other in one.triples
              for end in ((subject, other) if name != "capital" else (subject,))}  # fmt: skip
     assert words <= set(meanings.values), words - set(meanings.values)
+
+
+def test_how_texts_write_values_is_read_and_written() -> None:
+    content = "predicates: {currency: {values: {EUR: [euro], JPY: yen}}}"
+    file = parse_graph_file(content)
+    assert file.predicates["currency"].values == {"EUR": ("euro",), "JPY": ("yen",)}
+    assert parse_graph_file(format_graph_file(file)) == file
+    with pytest.raises(BadInput, match="must map at most"):
+        parse_graph_file("predicates: {currency: {values: [euro]}}")
 
 
 def test_labels_have_the_predicate_behind_p() -> None:
