@@ -89,15 +89,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--graph", choices=("countries", "umls"), default="countries")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="runs made elsewhere")
     given = parser.parse_args()
+    out: Path = given.out
     graph = graph_named(given.graph)
     held = material(graph)
-    every = json.loads(OUT.read_text()) if OUT.is_file() else {"schema": 1, "graphs": {}}
+    every = json.loads(out.read_text()) if out.is_file() else {"schema": 1, "graphs": {}}
     every["python"] = platform.python_version()
     told = every["graphs"].setdefault(given.graph, {"steps": given.steps, "runs": {}})
     if told["steps"] != given.steps:
-        raise SystemExit(f"{OUT} has runs of {told['steps']} steps; remove them first.")
+        raise SystemExit(f"{out} has runs of {told['steps']} steps; remove them first.")
     told |= {
         "statements": len(held.facts),
         "known": len(held.known),
@@ -109,7 +113,16 @@ def main() -> None:
         "learning_rate": RATE,
     }
     rules = any(one.symmetric or one.functional for one in graph.file.predicates.values())
-    for seed in range(given.seeds):
+    for other in given.add:
+        found = json.loads(other.read_text())["graphs"][given.graph]
+        if {name: found[name] for name in ("steps", "known", "test")} != {
+            name: told[name] for name in ("steps", "known", "test")
+        }:
+            raise SystemExit(f"{other} has runs of other steps or questions.")
+        told["runs"] |= found["runs"]
+        told["compared"] = summary(told["runs"], held)
+        out.write_text(json.dumps(every, indent=1) + "\n")
+    for seed in range(given.first, given.first + given.seeds):
         for arm in ARMS:
             name = f"{arm}/{seed}"
             if name in told["runs"] or (arm == "rules" and not rules):
@@ -117,7 +130,7 @@ def main() -> None:
             told["runs"][name] = run(arm, held, graph, given.steps, seed)
             print(name, round(told["runs"][name]["accuracy"], 4), flush=True)
             told["compared"] = summary(told["runs"], held)
-            OUT.write_text(json.dumps(every, indent=1) + "\n")
+            out.write_text(json.dumps(every, indent=1) + "\n")
 
 
 def summary(runs: dict, held: Material) -> dict:
