@@ -55,7 +55,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--table", action="store_true", help="Only print what is measured.")
     asked = parser.parse_args()
+    if asked.table:
+        print(table(json.loads(asked.result.read_text())["rows"]))
+        return
     pair = countries()
     graph = united_countries(pair)
     same = symmetric(graph.file)
@@ -106,6 +110,37 @@ def main() -> None:
         }
         held["rows"].sort(key=lambda one: (one["reader"], one["seed"]))
         asked.result.write_text(json.dumps(held, indent=1) + "\n")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown: F1 of each split, with its interval, by reader and seed."""
+    heads = (
+        "reader", "seed", "held-out templates", "held-out entities", "written by hand",
+        "the same, linked", "precision, recall (written)", "found where nothing is said", "CPU s",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    for row in rows:
+        if row["reader"] == "marks":
+            continue
+        splits = row["splits"]
+        written = splits["written"]
+        silent = [written["by_kind"][kind] for kind in ("negated", "none")]
+        count = sum(one["sentences"] for one in silent)
+        wrong = count - sum(one["clean"] for one in silent)
+        cells = [_f1(splits[part]["triples"]) for part in ("templates", "entities", "written")]
+        cells += [
+            _f1(row["linked"]),
+            f"{written['triples']['precision']:.3f}, {written['triples']['recall']:.3f}",
+            f"{wrong} of {count}",
+            f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else "",
+        ]
+        lines.append(f"| {row['reader']} | {row['seed']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _f1(one: dict[str, Any]) -> str:
+    low, high = one["f1_interval"]
+    return f"{one['f1']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def assembled(lesson: Lesson) -> dict[str, Any]:
