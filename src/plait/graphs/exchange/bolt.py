@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -207,14 +208,16 @@ def _spooled(opened: Any, key: str, spool: Path | None) -> Iterator[tuple[str, d
     """Yield rows: first those that an earlier run kept, then the others as they are read."""
     last: dict[str, Any] = {"node": None, "relationship": None}
     if spool is not None and spool.is_file():
+        whole = 0
         with spool.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break  # cut by the interruption; read again below
+                whole += len(line)
                 kind, row = json.loads(line)
                 last[kind] = row["last"]
                 yield kind, row
-        _cut_torn_line(spool)
+        os.truncate(spool, whole)
     out = spool.open("a", encoding="utf-8") if spool is not None else None
     try:
         for kind, page in (("node", _node_pages), ("relationship", _relationship_pages)):
@@ -231,12 +234,6 @@ def _spooled(opened: Any, key: str, spool: Path | None) -> Iterator[tuple[str, d
     finally:
         if out is not None:
             out.close()
-
-
-def _cut_torn_line(spool: Path) -> None:
-    with spool.open("rb+") as held:
-        data = held.read()
-        held.truncate(data.rfind(b"\n") + 1)
 
 
 def _node_pages(opened: Any, key: str, last: Any) -> Iterator[list[dict[str, Any]]]:
