@@ -228,17 +228,17 @@ class Watch:
 
     def __init__(self, **pids: int) -> None:
         self.pids = dict(pids)
-        self.samples: list[tuple[float, str, float, int]] = []
+        self.samples: list[tuple[float, int, float, int]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._over.wait(STEP):
-            for who, pid in list(self.pids.items()):
+            for pid in list(self.pids.values()):
                 with suppress(OSError, ValueError, IndexError):
                     cpu, held = measure.process_cpu(pid), anonymous(pid)
-                    self.samples.append((time.time(), who, cpu, held))
+                    self.samples.append((time.time(), pid, cpu, held))
 
     def stop(self) -> None:
         """Read no more."""
@@ -248,9 +248,9 @@ class Watch:
     def of(self, start: float, end: float) -> dict[str, dict[str, float]]:
         """Return what each process took between two moments."""
         found = {}
-        for who in self.pids:
-            inside = [one for one in self.samples if one[1] == who and start <= one[0] <= end]
-            before = [one for one in self.samples if one[1] == who and one[0] < start]
+        for who, pid in self.pids.items():
+            inside = [one for one in self.samples if one[1] == pid and start <= one[0] <= end]
+            before = [one for one in self.samples if one[1] == pid and one[0] < start]
             if not inside:
                 continue
             first = before[-1][2] if before else inside[0][2]

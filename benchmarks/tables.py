@@ -282,6 +282,30 @@ def hub_table() -> str:
     return "\n".join([*lines, "", _about_hub()])
 
 
+def large_pull_table() -> str:
+    found = load("large-pull")
+    lines = [
+        "| stage | s | client CPU s | MB | server CPU s | MB | worker CPU s | MB |",
+        "|---|" + "---:|" * 7,
+    ]
+    for row in found["rows"]:
+        cells = [row["stage"], f"{row['seconds']:.0f}"]
+        for who in ("client", "server", "worker"):
+            took = row.get(who, {})
+            cpu = took.get("cpu_seconds")
+            cells.append("" if cpu is None else f"{cpu:.1f}")
+            cells.append(f"{took['peak_anonymous_mb']:.0f}" if took else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    text = (
+        f"{found['parameters'] / 1e6:,.0f} million parameters in bfloat16, "
+        f"{found['bytes'] / 1e9:.1f} GB a model; {found['items']} items of {found['words']} words "
+        "judge it. MB are anonymous memory at its peak; the idle server has "
+        f"{found['server_idle_mb']:.0f} MB. Measured on {found['machine']['cores']} cores at a "
+        f"load of {found['machine']['load']:.0f}: seconds on the clock are those of a busy machine."
+    )
+    return "\n".join([*lines, "", text])
+
+
 TABLES = {
     "demo": demo_table,
     "cost": cost_table,
@@ -291,10 +315,11 @@ TABLES = {
     "blocks": blocks_table,
     "hub": hub_table,
     "hub-short": hub_short_table,
+    "large-pull": large_pull_table,
 }
 DOCUMENTS = {
     "README.md": ("demo", "merge", "transfer", "hub-short", "cost"),
-    "benchmarks/README.md": ("merge-full", "blocks", "hub"),
+    "benchmarks/README.md": ("merge-full", "blocks", "hub", "large-pull"),
 }
 
 
