@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Merges on a real Ray cluster of two nodes, one of which is killed in the middle."""
+"""Merges and evaluations on a real Ray cluster of two nodes; one is killed in the middle."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 
 from plait.collaboration import jobs
+from plait.collaboration.leaderboards.board import board
+from plait.collaboration.leaderboards.scoring import submit
 from plait.collaboration.requests import request_merge
 from plait.collaboration.supervise import WorkerSupervisor
+from plait.hub import AddBytes, Repository
 from plait.hub.database import Job
 
 from .town import Town
@@ -114,6 +117,22 @@ def _alive(address: str) -> int:
     return int(done.stdout.strip() or 0)
 
 
+def submitted(town: Town) -> tuple[int, Repository]:
+    """Let a data set have a leaderboard and submit main to it; return the job's number."""
+    member, texts = town.members["shop"], town.hub.repositories.find("dataset", "shop/texts")
+    assert texts is not None
+    rule = (
+        "evaluation: {allow: [commons/sentiment]}\nleaderboard: {split: gate}\n"
+        "tasks:\n- {name: shop, dataset: shop/texts, columns: {group: document}}\n"
+    )
+    town.hub.commits.apply(
+        member, texts, "main", [AddBytes("plait.yaml", rule.encode())], "board", ""
+    )
+    job = submit(town.hub, member, texts, "commons/sentiment")
+    jobs.prioritize(town.hub, job.id, 50)  # beside the first merge, not after the last
+    return job.id, texts
+
+
 def test_a_killed_node_loses_no_job(town: Town, nodes: Nodes) -> None:
     wait(lambda: _alive(nodes.address) == 2, 120, "two nodes")
     supervisor = WorkerSupervisor(
@@ -128,10 +147,11 @@ def test_a_killed_node_loses_no_job(town: Town, nodes: Nodes) -> None:
     )
     before = town.head()
     pulls = [town.propose(name, town.models / name) for name in ("shop", "cinema", "press")]
+    evaluation, texts = submitted(town)
 
     def found() -> list[Job]:
         held = [jobs.latest(town.hub, pull.id) for pull in pulls]
-        return [job for job in held if job is not None]
+        return [jobs.get(town.hub, evaluation), *(job for job in held if job is not None)]
 
     supervisor.start()
     try:
@@ -141,7 +161,7 @@ def test_a_killed_node_loses_no_job(town: Town, nodes: Nodes) -> None:
         workers = {job.worker for job in found() if job.state == "running"}
         assert len(workers) == 2
         nodes.kill(nodes.second)
-        wait(lambda: all(job.state == "succeeded" for job in found()), 240, "all merges")
+        wait(lambda: all(job.state == "succeeded" for job in found()), 240, "all jobs")
     finally:
         supervisor.stop()
     attempts = sorted(job.attempts for job in found())
@@ -151,6 +171,9 @@ def test_a_killed_node_loses_no_job(town: Town, nodes: Nodes) -> None:
     assert len(town.lineage().contributions) == 3
     assert town.head() != before
     assert town.lineage().output == {"model.safetensors": town.weights()}
+    [row] = board(town.hub, town.members["shop"], texts, "shop").rows
+    assert (row.entry.revision, row.entry.split) == (before, "gate")
+    assert 0.3 < row.entry.score < 0.7, "of the base, which knows nothing of the shop"
 
 
 def test_a_job_under_way_goes_back_when_the_hub_stops(town: Town, nodes: Nodes) -> None:
