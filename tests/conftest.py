@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from integration import services
@@ -20,6 +21,12 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     PLAIT_CHECKSUM_CACHE="off",
 )
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile(
+    "plait", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("plait")
 
 
 @pytest.fixture(autouse=True)
