@@ -332,7 +332,7 @@ ROWS: tuple[Row, ...] = (
              "task_arithmetic", (_shared(0.1, 0.2, 0.25, 0.4, 0.5, 0.7), _EACH), weight=1.0,
              against=("task_arithmetic",), parameters={"lambda": 0.3}),
     searched("search_iso_c", "ISO-C, λ and weights searched", "iso_c",
-             (_shared(0.7, 1.4, 2.0, 2.8, 4.0), _EACH), weight=1.0,
+             (_shared(0.7, 1.4, 2.0, 2.8, 4.0), _EACH | {"budget": 12}), weight=1.0,
              against=("iso_c", "iso_c-tuned"), parameters={"lambda": 1.0}),
     searched("search_tsv_m", "TSV-M, λ and weights searched", "tsv_m",
              (_shared(0.7, 1.4), _EACH | {"budget": 12}), weight=1.0, parameters={"lambda": 1.0},

@@ -84,7 +84,7 @@ def markdown(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
     rows = [row for row in rows if row["group"] != "privacy"]
     best: dict[str, float] = {}
     for task in (*tasks, "average"):
-        merged = [row for row in rows if row["group"] != "bounds"]
+        merged = [row for row in rows if row["group"] != "bounds" and _complete(row)]
         best[task] = max((_shown(row, task) for row in merged), default=0.0)
     lines = [
         f"| model | {' | '.join(tasks)} | average | of STL | left out | CPU-s |",
@@ -95,14 +95,14 @@ def markdown(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
         for task in (*tasks, "average"):
             value = _shown(row, task)
             text = f"{100 * value:.1f}"
-            if task == "average":
+            if task == "average" and len(row["seeds"]) > 1:
                 text += f" ± {100 * row['spread']:.1f}"
-            bold = row["group"] != "bounds" and value == best[task]
+            bold = row["group"] != "bounds" and _complete(row) and value == best[task]
             cells.append(f"**{text}**" if bold else text)
         cells.append(f"{100 * row['of_single']:.1f}%")
         cells.append("" if row["left_out"] is None else f"{100 * row['left_out']:.1f}")
         cells.append(f"{row['cpu_seconds']:.0f}")
-        fewer = "" if len(row["seeds"]) == len(settings.SEEDS) else f" ({len(row['seeds'])} seeds)"
+        fewer = _fewer(row)
         mark = "*" if row["group"] == "Plait" else ""
         lines.append(f"| {mark}{row['title']}{mark}{fewer} | {' | '.join(cells)} |")
     told = [c for c in compared if c["group"] != "privacy"]
@@ -127,8 +127,16 @@ def privacy(rows: Sequence[Found], compared: Sequence[Found]) -> list[str]:
 
 
 def _told(one: Found) -> str:
-    fewer = "" if len(one["seeds"]) == len(settings.SEEDS) else f" ({len(one['seeds'])} seeds)"
-    return f"{one['one']} against {one['other']}{fewer}: {_points(one)}"
+    return f"{one['one']} against {one['other']}{_fewer(one)}: {_points(one)}"
+
+
+def _complete(row: Found) -> bool:
+    return len(row["seeds"]) == len(settings.SEEDS)
+
+
+def _fewer(row: Found) -> str:
+    count = len(row["seeds"])
+    return "" if _complete(row) else f" ({count} seed{'s' if count > 1 else ''})"
 
 
 def _points(one: Found) -> str:
@@ -236,7 +244,7 @@ def _pairs(rows: Sequence[Found]) -> list[tuple[Found, Found]]:
     """
     by_name = {row["name"]: row for row in rows}
     against = {row.name: row.against for row in ROWS}
-    published = [row for row in rows if row["group"] == "weights"][:1]
+    published = [row for row in rows if row["group"] == "weights" and _complete(row)][:1]
     bound = [by_name[name] for name in ("multitask",) if name in by_name]
     pairs = [(row, other) for row in published for other in bound]
     for row in rows:
