@@ -18,6 +18,12 @@ from plait.web.language import Translator
 from plait.web.session import Form
 
 MOST_NAMED = 20
+ROWS = {
+    "added": "foreseen.rows_added",
+    "changed": "foreseen.rows_changed",
+    "removed": "foreseen.rows_removed",
+    "repeated": "foreseen.rows_repeated",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class TableNote:
     path: str
     unread: str
     rows: tuple[tuple[str, str], ...]
-    """Phrase key's last part and a count, of what is not nothing."""
+    """What happens to rows, and how many in a phrase, of what is not nothing."""
     schema: tuple[str, ...]
     """Sentences about columns."""
     warnings: tuple[str, ...]
@@ -91,11 +97,7 @@ def note_of(note: Mapping[str, Any], t: Translator) -> TableNote:
     return TableNote(
         path,
         "",
-        tuple(
-            (name, f"{rows[name]:,}")
-            for name in ("added", "changed", "removed", "repeated")
-            if rows[name]
-        ),
+        tuple((name, t.count(phrase, rows[name])) for name, phrase in ROWS.items() if rows[name]),
         tuple(schema),
         tuple(warnings),
         ", ".join(str(one) for one in note["key"] or ()),

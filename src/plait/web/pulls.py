@@ -74,6 +74,7 @@ def pull_page(at: At, discussion: Discussion) -> Response:
     conflicts = conflicts_shown(at, discussion)
     licence = licence_view(at, discussion) if at.sees_files else None
     thread = thread_view(at, discussion)
+    tables = None if conflicts["conflicts"] else foreseen_view(at, discussion)
     return visit.render(
         "pull.html",
         repo=at.view,
@@ -86,13 +87,13 @@ def pull_page(at: At, discussion: Discussion) -> Response:
         )
         and visit.actor.signed_in
         and leaderboards.names_models(visit.hub, at.record, [one.path for one in changes]),
-        foreseen=None if conflicts["conflicts"] else foreseen_view(at, discussion),
+        foreseen=tables,
         may=permissions(at, discussion),
         report=report,
         job=job,
         banner=conflict_banner(visit.t, discussion, job, conflicts)
         or licence_banner(visit.t, job, licence)
-        or banner(visit.t, discussion.status, report, job, weights=weights),
+        or banner(visit.t, discussion.status, report, job, weights=weights, tables=bool(tables)),
         licence=licence,
         landed=discussion.merge_commit,
         state=pull_state(at, discussion),
@@ -164,7 +165,13 @@ def _ends(at: Here, discussion: Discussion) -> tuple[str | None, str | None]:
 
 
 def banner(
-    t: Translator, status: str, report: MergeView | None, job: JobView | None, *, weights: bool
+    t: Translator,
+    status: str,
+    report: MergeView | None,
+    job: JobView | None,
+    *,
+    weights: bool,
+    tables: bool = False,
 ) -> Banner:
     """Say in a word and a sentence how a pull request stands."""
     if job is not None and job.live:
@@ -185,7 +192,9 @@ def banner(
         return Banner("merged", "merged", t("banner.merged"), t("banner.merged_line"))
     if status == "closed":
         return Banner("closed", "closed", t("banner.closed"), t("banner.unchanged"))
-    line = t("banner.ready_line") if weights else t("banner.text_line")
+    line = t("banner.rows_line") if tables else t("banner.text_line")
+    if weights:
+        line = t("banner.ready_line")
     if status == "draft":
         return Banner("draft", "draft", t("banner.draft"), t("banner.draft_line"))
     return Banner("open", "open", t("banner.ready"), line)
