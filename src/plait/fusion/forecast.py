@@ -34,6 +34,11 @@ TRAINING = 3.5
 """How many times the work of an answer a step of training is."""
 STATE = 5
 """Numbers kept for each parameter in training: itself, its gradient, two of Adam's, a copy."""
+KEPT = 68
+"""Bytes that a layer keeps of a token for each number of its width, for the way back: 34 with two
+bytes a number (Korthikanti et al. 2022, arXiv:2205.05198, section 4.1), here there are four."""
+LONGEST = 4
+"""How many times the mean the longest texts are, which a batch is of: texts alike go together."""
 CHARACTERS = 4  # of a token
 
 
@@ -65,6 +70,18 @@ def model_size(folder: Path) -> ModelSize:
             if not any(word in name for word in _LOOKED_UP):
                 work += entry.size
     return ModelSize(size, work, every)
+
+
+def training_memory(folder: Path, *, batch: int, tokens: float) -> float:
+    """Return the bytes of a model in training on `batch` texts at a time, `tokens` their mean.
+
+    Word vectors are taken to be frozen.
+    """
+    config, size = read_config(folder), model_size(folder)
+    width = config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0
+    layers = config.get("num_hidden_layers") or config.get("n_layers") or 0
+    kept = KEPT * width * layers if isinstance(width, int) and isinstance(layers, int) else 0
+    return 4 * size.parameters + 4 * (STATE - 1) * size.work + kept * batch * LONGEST * tokens
 
 
 def folder_facts(name: str, folder: Path, *, reads_text: bool = True) -> ModelFacts:

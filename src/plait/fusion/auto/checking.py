@@ -69,7 +69,7 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     levels = _seconds(facts, settings, found, work, merge)
     told = ", ".join(f"{level} {spent:,.0f}" for level, spent in levels.items())
     report.notes.append(f"CPU-seconds without a limit, about: {told}.")
-    report.cost = _cost(facts, recipe, found, levels)
+    report.cost = _cost(facts, recipe, found, levels, work.mean)
     whole = sum(levels.values())
     if recipe.budget.cpu_seconds is not None and whole > recipe.budget.cpu_seconds:
         report.notes.append(
@@ -79,25 +79,32 @@ def check(data: Mapping[str, Any], folder: Path, resolve: Resolver | None) -> Ch
     return report
 
 
+BATCH = 16
+"""Texts in one step of a distillation, its default."""
+
+
 @dataclass(frozen=True)
 class Amounts:
     """Tokens that are read: of the items that everything is measured on, and of those learnt."""
 
     held: int
     learnt: int
+    mean: float
+    """Of the training texts, on average."""
 
     @classmethod
     def of(cls, facts: Facts, recipe: LevelRecipe, settings: Settings) -> Amounts:
         """Count them; no more training texts than the recipe says."""
         length = settings.max_length
         held = load_tasks(recipe.tasks, recipe.folder, recipe.splits.validation)
-        learnt = 0
+        learnt = count = 0
         for spec in recipe.tasks if facts.trainable is None else ():
             rows = load_texts(spec, data_folder(spec, recipe.folder), recipe.splits.train)
             most = settings.texts_per_task or len(rows)
             share = min(1.0, most / max(len(rows), 1))
             learnt += round(share * tokens_of((text for text, _ in rows), length))
-        return cls(task_tokens(held, length), learnt)
+            count += round(share * len(rows))
+        return cls(task_tokens(held, length), learnt, learnt / max(count, 1))
 
 
 def _possible(
@@ -143,7 +150,7 @@ def _seconds(
     if "weights" in found and found["weights"] is None and merge is not None:
         each = [_merging(facts, settings, method, merge, work) for method in settings.methods]
         spent["weights"] = sum(each) + one * len(each)
-        trial = 3 * merge.cpu_seconds + one / 2
+        trial = merge.cpu_seconds + one
         spent["weights"] += settings.searched * settings.search * trial
     if "distillation" in found and found["distillation"] is None:
         asked = answer / max(work.held, 1) * work.learnt
@@ -171,6 +178,7 @@ def _cost(
     recipe: LevelRecipe,
     found: Mapping[str, str | None],
     levels: Mapping[str, float],
+    tokens: float,
 ) -> Cost:
     """Reckon the most that may be read, held and written."""
     sizes = list(facts.sizes.values())
@@ -181,12 +189,16 @@ def _cost(
     if recipe.budget.bytes is not None:
         largest = min(largest, recipe.budget.bytes)
     held = 4 * sum(size.parameters for size in sizes) if ensemble else 0
+    start = facts.base or facts.members[0].folder
+    trained = 0
+    if "distillation" in levels:
+        trained = memory(start, sizes, batch=BATCH, tokens=tokens)
     spent = sum(levels.values())
     if recipe.budget.cpu_seconds is not None:
         spent = min(spent, recipe.budget.cpu_seconds)
     return Cost(
         read_bytes=together + (facts.base_size.bytes if facts.base_size else 0),
         output_bytes=largest,
-        memory_bytes=RUNTIME + max(held, memory(single, sizes)),
+        memory_bytes=RUNTIME + max(held, trained),
         cpu_seconds=spent,
     )

@@ -21,7 +21,6 @@ from plait.fusion.distillation.transfer_set import Example, gather
 from plait.fusion.forecast import (
     RUNTIME,
     STARTING,
-    STATE,
     TRAINING,
     ModelSize,
     folder_facts,
@@ -30,6 +29,7 @@ from plait.fusion.forecast import (
     seconds,
     task_tokens,
     tokens_of,
+    training_memory,
 )
 from plait.fusion.weights.check import CheckReport, Cost, ModelFacts
 from plait.fusion.weights.finite import refused_folders
@@ -138,13 +138,19 @@ def _cost(
     return Cost(
         read_bytes=size + student.bytes,
         output_bytes=student.bytes,
-        memory_bytes=RUNTIME + memory(student, list(sizes.values())),
+        memory_bytes=RUNTIME
+        + memory(
+            origin,
+            list(sizes.values()),
+            batch=settings.batch_size,
+            tokens=learnt / max(len(examples), 1),
+        ),
         cpu_seconds=spent + (size + student.bytes) / 5e8 + STARTING,
     )
 
 
-def memory(student: ModelSize, teachers: Sequence[ModelSize]) -> int:
+def memory(student: Path, teachers: Sequence[ModelSize], *, batch: int, tokens: float) -> int:
     """Return the bytes of a student in training, or before that of it and the largest teacher."""
-    whole = 4 * student.parameters
-    asked = whole + 4 * max((one.parameters for one in teachers), default=0)
-    return max(asked, whole + 4 * (STATE - 1) * student.work)
+    largest = max((one.parameters for one in teachers), default=0)
+    asked = 4 * (model_size(student).parameters + largest)
+    return round(max(asked, training_memory(student, batch=batch, tokens=tokens)))
