@@ -62,7 +62,13 @@ def cost_table() -> str:
         "| what | CPU-seconds | peak memory |",
         "|---|---:|---:|",
     ]
-    for name in ("plait --help", "hf --help", "plait serve, answering"):
+    for name in (
+        "plait --help",
+        "hf --help",
+        "plait check, a tiny recipe",
+        "plait fuse, a tiny recipe",
+        "plait serve, answering",
+    ):
         row = rows[name]
         lines.append(f"| `{name}` | {row['cpu_seconds']:.2f} | {row['peak_mb']:.0f} MB |")
     return "\n".join(lines)
