@@ -220,8 +220,8 @@ def shown(client: TestClient, gallery: Gallery, what: str) -> str:
     ("what", "words"),
     [
         ("merged", ("Passes", "75.0", "81.0", "+6.0 points on average", "Landed as")),
-        ("unsure", ("Not enough data", "It did not land", "Merge again")),
-        ("regresses", ("Regresses", "It did not land", "Merge again")),
+        ("unsure", ("Not merged: not enough data", "main is as before", "Merge again")),
+        ("regresses", ("Not merged: it regresses", "main is as before", "Merge again")),
         ("waiting", ("Ready to merge", "Not judged yet", "Merge</button>")),
         ("running", ("Merging", "looking for the best fusion", "Cancel the job")),
         ("failed", ("The merge did not finish", "has a NaN in encoder.weight")),
