@@ -16,7 +16,7 @@ from plait.evaluation import Evaluation, compare, evaluate, judge, load_task
 from plait.recipes.project import GateSpec, TaskSpec, dump_tasks, parse_project, parse_tasks
 
 TAGS = ("O", "B-X", "I-X")
-COUNT = 24
+COUNT = 48
 
 
 class Model:
@@ -302,8 +302,8 @@ def test_answers_of_another_length_are_refused(tmp_path: Path) -> None:
 
     for kind, told in (
         ("token-classification", "gave 2 tags for 1 tokens"),
-        ("regression", r"shape \[23\] for 24 items"),
-        ("generation", "gave 1 answers to 24 prompts"),
+        ("regression", rf"shape \[{COUNT - 1}\] for {COUNT} items"),
+        ("generation", f"gave 1 answers to {COUNT} prompts"),
     ):
         with pytest.raises(BadInput, match=told):
             evaluate(Short(), [loaded(tmp_path, kind)])
