@@ -255,7 +255,10 @@ def chinese_addresses(gallery: Gallery) -> list[str]:
     """Pages of collaboration in Chinese, the last one in English again."""
     base = "/commons/sentiment"
     pages = [
-        *(f"{base}/discussions/{number}" for number in gallery.numbers.values()),
+        *(
+            f"{base}/discussions/{gallery.numbers[name]}"
+            for name in ("merged", "unsure", "waiting", "running", "text")
+        ),
         f"{base}/discussions",
         f"{base}/contributions",
         f"{base}/lineage",

@@ -50,7 +50,7 @@ SIZES = {
         "tiny",
         train=160,
         validation=40,
-        gate=160,
+        gate=200,
         test=64,
         epochs=4,
         learning_rate=1e-3,
