@@ -14,6 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from community import add_many, sha
 from gallery import Gallery
+from plait.collaboration.ancestry import MOST
 from plait.collaboration.requests import request_merge
 from plait.hub import AddBytes
 
@@ -122,3 +123,11 @@ def test_a_data_set_says_what_it_was_merged_from(
 def test_chinese(many: Gallery, browser: Browser) -> None:
     page = browser(None).get(f"{PLACE}?lang=zh").text
     assert "70 个贡献" in page
+
+
+def test_a_lineage_that_is_cut_says_so(many: Gallery, browser: Browser) -> None:
+    add_many(many.hub, many.actors["commons"], MOST + 5, "more")
+    said = f"it has more than {MOST} models"
+    assert said in browser(None).get("/commons/more/lineage").text
+    assert "超过 500 个" in browser(None).get("/commons/more/lineage?lang=zh").text
+    assert said not in browser(None).get(PLACE).text
