@@ -110,62 +110,98 @@ def main() -> None:
     parser.add_argument(
         "--strength", type=float, default=3.0, help="how strong noise and the undoing ones are"
     )
+    parser.add_argument(
+        "--part", choices=("thirty", "enumerated"), help="measure this alone; the other is kept"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    from fusion_quality import settings
+
     suite, items = _suite(options.items, options.test)
     deltas = _deltas(suite, options.many, options.strength)
     good = [name for name in deltas if name not in BAD]
     bad = [name for name in deltas if name in BAD]
     print(f"{len(good)} good, {len(bad)} bad: {', '.join(bad)}", flush=True)
-    result: dict[str, Any] = {
+    result: dict[str, Any] = {}
+    if options.part and options.out is not None and options.out.is_file():
+        result = json.loads(options.out.read_text())
+    told = {
         "measured": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": measuring.machine(),
         "strength": options.strength,
         "items": {t: {s: len(v) for s, v in p.items()} for t, p in items.items()},
     }
+    if options.part in (None, "thirty"):
+        many = Pool([*good, *bad][: options.many], deltas, suite, items)
+        result["thirty"] = {**told, **_chosen_of_many(many, bad), "machine": measuring.machine()}
+        _write(options.out, result)
+    if options.part in (None, "enumerated"):
+        pool = Pool([*good[: options.pool - 4], *BAD[:4]], deltas, suite, items)
+        known = suite.folder / "merge-queue" / f"{settings.digest(pool.names, told)}.json"
+        found = _enumerated(pool, known)
+        result["enumerated"] = {**told, **found, "machine": measuring.machine()}
+        _write(options.out, result)
 
-    many = Pool([*good, *bad][: options.many], deltas, suite, items)
-    chosen, evaluations, seconds = many.spent(lambda: select(range(len(many.names)), many))
-    result["thirty"] = {
-        "contributions": len(many.names),
-        "bad": [n for n in many.names if n in bad],
-        "harmless": [n for n in many.names if n in HARMLESS],
-        "left_out": [many.names[p] for p in sorted(set(range(len(many.names))) - chosen.chosen)],
+
+def _chosen_of_many(many: Pool, bad: Sequence[str]) -> dict[str, Any]:
+    """Let the queue choose, and compare its choice with all, none and the good ones."""
+    players = range(len(many.names))
+    chosen, evaluations, seconds = many.spent(lambda: select(players, many))
+    good = frozenset(p for p, name in enumerate(many.names) if name not in bad)
+    sets = {"chosen": chosen.chosen, "all": frozenset(players), "base": frozenset(), "good": good}
+    return {
+        "contributions": many.names,
+        "bad": [name for name in many.names if name in bad],
+        "harmless": [name for name in many.names if name in HARMLESS],
+        "left_out": [many.names[p] for p in sorted(frozenset(players) - chosen.chosen)],
         "costs": {many.names[p]: dict(c) for p, c in chosen.costs.items()},
+        "validation": {"chosen": dict(chosen.scores), "base": dict(chosen.none)},
         "evaluations": evaluations,
         "cpu_seconds": round(seconds, 1),
         "subsets": 2 ** len(many.names),
-        "test": _test(many, {"chosen": chosen.chosen,
-                             "all": frozenset(range(len(many.names))), "base": frozenset(),
-                             "good": frozenset(p for p, n in enumerate(many.names)
-                                               if n not in bad)}),
-    }  # fmt: skip
-    _write(options.out, result)
+        "test": _test(many, sets),
+    }
 
-    small = [*good[: options.pool - 4], *BAD[:4]]
-    pool = Pool(small, deltas, suite, items)
-    chosen, evaluations, seconds = pool.spent(lambda: select(range(len(small)), pool))
-    every = [
-        frozenset(c) for k in range(len(small) + 1) for c in combinations(range(len(small)), k)
-    ]
-    table, exhaustive, cost = pool.spent(lambda: dict(zip(every, pool(every), strict=True)))
+
+def _enumerated(pool: Pool, known: Path) -> dict[str, Any]:
+    """Let the queue choose, score every subset, and compare the two."""
+    names, players = pool.names, range(len(pool.names))
+    chosen, evaluations, seconds = pool.spent(lambda: select(players, pool))
+    every = [frozenset(c) for k in range(len(names) + 1) for c in combinations(players, k)]
+    table, cost = _every(pool, every, known)
     best = max(every, key=lambda one: (sum(table[one].values()), len(one)))
 
     def value(one: Coalition) -> float:
         return sum(table[one].values()) / len(TASKS)
 
-    result["enumerated"] = {
-        "contributions": small,
-        "queue": {"set": [small[p] for p in sorted(chosen.chosen)], "evaluations": evaluations,
+    return {
+        "contributions": names,
+        "queue": {"set": [names[p] for p in sorted(chosen.chosen)], "evaluations": evaluations,
                   "cpu_seconds": round(seconds, 1), "validation": value(chosen.chosen)},
-        "exhaustive": {"set": [small[p] for p in sorted(best)], "evaluations": exhaustive,
+        "exhaustive": {"set": [names[p] for p in sorted(best)], "evaluations": len(every),
                        "cpu_seconds": round(cost, 1), "validation": value(best)},
+        "costs": {names[p]: dict(c) for p, c in chosen.costs.items()},
         "rank": 1 + sum(value(one) > value(chosen.chosen) for one in every),
-        "share": evaluations / exhaustive,
+        "share": evaluations / len(every),
         "test": _test(pool, {"chosen": chosen.chosen, "best": best,
-                             "all": frozenset(range(len(small))), "base": frozenset()}),
+                             "all": frozenset(players), "base": frozenset()}),
     }  # fmt: skip
-    _write(options.out, result)
+
+
+def _every(
+    pool: Pool, every: Sequence[Coalition], known: Path
+) -> tuple[dict[Coalition, dict[str, float]], float]:
+    """Score every set; a run that was ended goes on where it was. Return also the CPU-seconds."""
+    kept = json.loads(known.read_text()) if known.is_file() else {"seconds": 0.0, "scores": []}
+    while len(kept["scores"]) < len(every):
+        at = len(kept["scores"])
+        found, _, seconds = pool.spent(lambda part=every[at : at + 16]: pool(part))
+        kept["scores"] += found
+        kept["seconds"] += seconds
+        part = known.with_suffix(".part")
+        part.write_text(json.dumps(kept))
+        part.rename(known)
+        print(f"{len(kept['scores'])} of {len(every)} subsets", flush=True)
+    return dict(zip(every, kept["scores"], strict=True)), float(kept["seconds"])
 
 
 def _suite(validation: int, test: int) -> tuple[Any, dict[str, dict[str, list[Any]]]]:
