@@ -2,8 +2,8 @@
 """The driver of knowledge graphs: all of a graph's files are merged at once.
 
 Statements are united and nothing is deleted; values that contradict each other are ranked by the
-graph's policy and by people's decisions, and are no conflict of files. A merge that breaks a shape or a rule
-of main's is refused.
+graph's policy and by people's decisions, and are no conflict of files. A merge that breaks a shape
+or a rule of main's is refused.
 """
 
 from __future__ import annotations
