@@ -39,7 +39,7 @@ def embed(
         int | None, typer.Option(min=1, help="Of a vector (default: the model's own).")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Statements in a step.")] = 512,
     negatives: Annotated[
         int, typer.Option(min=1, help="Corrupted statements for each, where they are sampled.")
     ] = 32,

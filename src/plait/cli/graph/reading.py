@@ -101,7 +101,7 @@ def train_tagger(
     ] = 3_000,
     epochs: Annotated[int, typer.Option(min=1, help="At most; see --patience.")] = 4,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW.")] = 2e-4,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sentences in a step.")] = 16,
     patience: Annotated[
         int, typer.Option(min=0, help="Epochs without a better F1 that end it; 0: never.")
     ] = 2,
