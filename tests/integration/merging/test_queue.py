@@ -301,7 +301,7 @@ def test_where_the_best_set_fails_the_next_best_is_judged_and_pays_for_the_look(
         .text
     )
     assert "Judged by the gate" in page
-    assert "<strong>regresses</strong> (97.50%)" in page
+    assert "<strong>Regresses</strong> (97.50%)" in page
     [out] = report["left_out"]
     assert out["number"] == press.number
     assert out["average"] > 0, "on validation items it would gain, and says so"
