@@ -136,7 +136,8 @@ def main() -> None:
         _write(options.out, result)
     if options.part in (None, "enumerated"):
         pool = Pool([*good[: options.pool - 4], *BAD[:4]], deltas, suite, items)
-        known = suite.folder / "merge-queue" / f"{settings.digest(pool.names, told)}.json"
+        key = settings.digest(pool.names, told["strength"], told["items"])
+        known = suite.folder / "merge-queue" / f"{key}.json"
         found = _enumerated(pool, known)
         result["enumerated"] = {**told, **found, "machine": measuring.machine()}
         _write(options.out, result)
