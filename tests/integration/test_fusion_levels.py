@@ -143,7 +143,8 @@ def test_fused_from_a_hub_and_used_from_it(world: World, tmp_path: Path, method:
     out = tmp_path / "out"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "recipe.yaml"]
     head = parse_card((out / "README.md").read_text("utf-8")).data
-    assert head["base_model"] == [world.repository(n) for n in ("shop", "cinema")]
+    sources = ["shop", "cinema", *(["base-small"] if method == "distill" else [])]
+    assert head["base_model"] == [world.repository(n) for n in sources]
     (entry,) = head["model-index"]
     assert [r["dataset"]["type"] for r in entry["results"]] == [
         world.repository(f"data-{n}") for n in ("shop", "cinema")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Response
@@ -60,21 +61,43 @@ def add(router: APIRouter, prefix: str) -> None:
 
 def show(at: At) -> Response:
     """Draw the lineage of main."""
-    t = at.visit.t
     if at.view.type == "dataset":
         return _show_data(at)
     if at.view.type != "model":
         raise NotFound("Only models and data sets have a lineage.")
-    asked = at.visit.request.query_params
-    opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
     states = history(at)
     now = states[-1].lineage if states else None
-    picture, rows, whole = None, [], True
-    if now is not None:
-        ancestry = trace(at.visit.hub, at.visit.actor, at.view.full_name, now)
-        whole = ancestry.whole
+    if now is None:
+        return _page(at, states, None, None)
+    ancestry = trace(at.visit.hub, at.visit.actor, at.view.full_name, now)
+    further = _further(at, now, ancestry, at.visit.t)
+    return _page(at, states, now, ancestry, further)
+
+
+def _show_data(at: At) -> Response:
+    """Draw what a data set's main was merged from."""
+    oid = at.visit.hub.git.head(at.record)
+    now = data_lineage(at.visit.hub, at.record, oid) if oid is not None else None
+    if now is None or oid is None:
+        return _page(at, [], None, None)
+    states = [State(at.visit.hub.git.commit_info(at.record, oid), now, None, None)]
+    return _page(at, states, now, merged_from(now))
+
+
+def _page(
+    at: At,
+    states: list[State],
+    now: Lineage | None,
+    ancestry: Ancestry | None,
+    further: Sequence[LineageRow] = (),
+) -> Response:
+    """Answer with the picture, the table and what is known beside them."""
+    t, asked = at.visit.t, at.visit.request.query_params
+    opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
+    picture, rows = None, []
+    if ancestry is not None:
         picture = graph(at, states, ancestry, t, opened=opened, wanted=wanted)
-        rows = [*table(at, states, t), *_further(at, now, ancestry, t)]
+        rows = [*table(at, states, t), *further]
     if wanted:
         rows = [row for row in rows if row.says(wanted)]
     return at.visit.render(
@@ -88,7 +111,7 @@ def show(at: At) -> Response:
         q=wanted,
         hits=picture.hits if picture else 0,
         rows=rows,
-        most="" if whole else MOST,
+        most="" if ancestry is None or ancestry.whole else MOST,
         hashes=_hashes(now, t) if now else (),
         data=now.data if now else (),
         budget=now.budget if now else {},
@@ -96,41 +119,6 @@ def show(at: At) -> Response:
         software=", ".join(f"{name} {version}" for name, version in now.software.items())
         if now
         else "",
-    )
-
-
-def _show_data(at: At) -> Response:
-    """Draw what a data set's main was merged from."""
-    visit, t = at.visit, at.visit.t
-    asked = visit.request.query_params
-    opened, wanted = asked.get("open", "")[:96], asked.get("q", "").strip()[:100]
-    oid = visit.hub.git.head(at.record)
-    now = data_lineage(visit.hub, at.record, oid) if oid is not None else None
-    picture, rows = None, []
-    if now is not None and oid is not None:
-        states = [State(visit.hub.git.commit_info(at.record, oid), now, None, None)]
-        ancestry = merged_from(now)
-        picture = graph(at, states, ancestry, t, opened=opened, wanted=wanted)
-        rows = table(at, states, t)
-    if wanted:
-        rows = [row for row in rows if row.says(wanted)]
-    return visit.render(
-        "lineage.html",
-        repo=at.view,
-        picture=Markup(picture.svg) if picture else None,  # noqa: S704 - charts escape
-        slim=picture.slim if picture else True,
-        closed=picture.closed if picture else (),
-        opened=opened,
-        all=ALL,
-        q=wanted,
-        hits=picture.hits if picture else 0,
-        rows=rows,
-        most="",
-        hashes=_hashes(now, t) if now else (),
-        data=(),
-        budget={},
-        trained=[one for one in now.contributions if one.datasets or one.privacy] if now else (),
-        software="",
     )
 
 

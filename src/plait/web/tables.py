@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from plait.errors import BadInput
+from plait.tables.reading import allow_long_fields
 
 MOST_ROWS = 100
 MOST_COLUMNS = 60
@@ -109,6 +110,7 @@ def table(
 def _read_separated(text: str, separator: str, *, whole: bool) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=False)
     found: list[list[str]] = []
+    allow_long_fields()  # so that the limit below is the one that holds, whatever ran before
     try:
         for row in reader:
             if any(len(value) > LONGEST_LINE for value in row):

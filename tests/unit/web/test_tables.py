@@ -42,12 +42,17 @@ def test_lines_of_json_become_columns_in_the_order_of_their_coming() -> None:
         ("a.jsonl", "not json\n"),
         ("a.jsonl", "[" * 100_000 + "\n"),
         ("a.jsonl", '{"a": "' + "x" * 300_000 + '"}\n'),
-        ("a.csv", "x" * 200_000 + "\n"),
+        ("a.csv", "x" * 200_001 + "\n"),
     ],
 )
 def test_what_is_no_table_is_refused(path: str, text: str) -> None:
     with pytest.raises(BadInput):
         read_table(path, text, whole=True)
+
+
+def test_a_long_cell_is_cut_short() -> None:
+    found = read_table("a.csv", "a,b\n" + "x" * 200_000 + ",1\n", whole=True)
+    assert len(found.rows[0][0].text) < 400 and found.rows[0][1].text == "1"
 
 
 def test_rows_columns_and_cells_are_bounded() -> None:
