@@ -22,6 +22,7 @@ import numpy as np
 from plait.errors import BadInput, Cancelled
 from plait.fusion.weights.computed import Computed
 from plait.fusion.weights.methods.base import Block, Method, Value
+from plait.fusion.weights.multiply_add import SPARE
 from plait.fusion.weights.numbers import (
     LIMITS,
     NAMES,
@@ -40,6 +41,8 @@ BLOCK = 131_072
 """Elements of a block. Smaller blocks cost several threads dearly, because every numpy call takes
 and gives back the interpreter's lock; larger ones gain little more and take more memory (measured:
 benchmarks/README.md)."""
+ROW_GAP = 272
+"""Elements between rows of one buffer."""
 KEEP = 16_000_000
 """Bytes of a tensor of all models up to which it stays in memory between passes."""
 SEGMENT = 16 * BLOCK
@@ -98,6 +101,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[str, Any], Array] = {}
+        self._rows: Array = np.empty((0, 0))
         self.size = 0
 
     def take(self, name: str, dtype: Any) -> Array:
@@ -107,6 +111,14 @@ class Workspace:
         if found is None or found.size < self.size:
             found = self._buffers[key] = np.empty(max(self.size, 1), dtype)
         return found
+
+    def rows(self, count: int, dtype: Any) -> Array:
+        """Return so many rows, each as long as a block, of one buffer."""
+        # rows a power of two apart would fall on the same places of the processor's caches
+        found = self._rows
+        if found.dtype != dtype or found.shape[0] < count or found.shape[1] < self.size + ROW_GAP:
+            found = self._rows = np.empty((count, self.size + ROW_GAP), dtype)
+        return found[:count, : self.size]
 
     def keep(self, name: str, dtype: Any, size: int) -> Array:
         """Return a buffer for a whole small tensor; the next tensor's takes its place."""
@@ -139,6 +151,9 @@ class TensorSweep:
         self._keys = [keys[m] for m in job.models]
         self._check = check
         self._length = block_length(method, job)
+        self._has_rows = method.rows
+        # rounding to half precision may make a number of a NaN
+        self._looks = not method.shows_unfinite or job.arithmetic in ("BF16", "F16")
         self._kind = np.dtype(np.float64 if job.arithmetic == "F64" else np.float32)
         self.state: Any = None
         self._verified: dict[str, int] = {}
@@ -166,13 +181,23 @@ class TensorSweep:
         for low in range(start, stop, self._length):
             size = min(self._length, stop - low)
             self._check(0)
+            rows = self._rows(len(places))
             yield Block(
                 tensor=self.job.name,
                 start=low,
                 total=self.total,
                 shape=self.job.shape,
                 base=self._load("base", self.job.base, low, size) if self.job.base else None,
-                models=[self._load(f"m{p}", self.job.inputs[p], low, size) for p in places],
+                models=[
+                    self._load(
+                        f"m{p}",
+                        self.job.inputs[p],
+                        low,
+                        size,
+                        None if rows is None else rows[SPARE + at, :size],
+                    )
+                    for at, p in enumerate(places)
+                ],
                 settings=[self.settings[p] for p in places],
                 options=self.options,
                 keys=[self._keys[p] for p in places],
@@ -180,7 +205,24 @@ class TensorSweep:
                 state=self.state,
                 statistics=[self._statistic(p, low, size) for p in places],
                 spare=space.take,
+                rows=None if rows is None else rows[:, :size],
             )
+
+    def _rows(self, models: int) -> Array | None:
+        if not self._has_rows or self._kind != np.float32:
+            return None
+        return self._space.rows(SPARE + models, self._kind)
+
+    def look(self, start: int, size: int) -> None:
+        """Look for NaN and infinity in these elements of every model.
+
+        Raises:
+            BadInput: naming the first model that holds one, and where.
+        """
+        self._looks, self._keeps = True, False
+        for entry in (*self.job.inputs, *([self.job.base] if self.job.base else [])):
+            self._verified.clear()
+            self._load("looked over", entry, start, size)
 
     def _statistic(self, place: int, low: int, size: int) -> Array | None:
         entry = self.job.statistics[place] if self.job.statistics else None
@@ -196,8 +238,10 @@ class TensorSweep:
             raise BadInput(f"{entry.path}: the statistics '{entry.name}' hold NaN or infinity.")
         return values
 
-    def _load(self, name: str, entry: Entry, start: int, size: int) -> Array:
-        values = self._space.take(name, self._kind)[:size]
+    def _load(
+        self, name: str, entry: Entry, start: int, size: int, into: Array | None = None
+    ) -> Array:
+        values = self._space.take(name, self._kind)[:size] if into is None else into
         stored = STORAGE[entry.code]
         raw = None
         if self._keeps:
@@ -214,7 +258,7 @@ class TensorSweep:
             self._readers.read(entry, start, raw)
             decode(raw, entry.code, values)
         # a tensor that is gone through again need not be looked over again
-        if start >= self._verified.get(name, 0):
+        if self._looks and start >= self._verified.get(name, 0):
             self._verified[name] = start + size
             self._refuse_unfinite(entry, start, raw, values)
         if self.job.arithmetic in ("BF16", "F16") and entry.code != self.job.arithmetic:
@@ -329,7 +373,13 @@ class Engine:
             out = space.take("out", kind)[:size]
             with np.errstate(over="ignore", invalid="ignore"):
                 self.method.combine(block, out)
-            _check_range(out, job, block.start)
+            if not _in_range(out, job.out):
+                sweep.look(block.start, size)
+                raise BadInput(
+                    f"Fusing tensor '{job.name}' gives values that {NAMES[job.out]} cannot hold "
+                    f"(from element {block.start:,} on); choose smaller weights, or a wider "
+                    "'out_dtype'."
+                )
             stored = space.take("stored", storage)[:size]
             with np.errstate(over="ignore"):
                 if job.arithmetic in ("BF16", "F16") and job.out != job.arithmetic:
@@ -383,11 +433,7 @@ class Engine:
                 self._done(size * stored.itemsize * len(job.inputs))
 
 
-def _check_range(out: Array, job: Job, start: int) -> None:
-    """Refuse values that the output's format cannot hold (NaN fails the comparison too)."""
-    limit = LIMITS[job.out]
-    if out.size and not (float(out.max()) <= limit and float(out.min()) >= -limit):
-        raise BadInput(
-            f"Fusing tensor '{job.name}' gives values that {NAMES[job.out]} cannot hold (from "
-            f"element {start:,} on); choose smaller weights, or a wider 'out_dtype'."
-        )
+def _in_range(out: Array, code: str) -> bool:
+    """Tell whether a format can hold all values (NaN fails the comparison too)."""
+    limit = LIMITS[code]
+    return not out.size or (float(out.max()) <= limit and float(out.min()) >= -limit)

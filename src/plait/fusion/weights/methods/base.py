@@ -66,7 +66,8 @@ class Block:
     engine), `models` without the base. `settings` has one mapping of per-model parameters for each
     model, `options` the global ones, `state` what the method's `prepare` returned. `keys` name the
     content of each model, for random draws that do not depend on order. `statistics` are what each
-    model's owner published of its data about these elements, or about the tensor.
+    model's owner published of its data about these elements, or about the tensor. `rows` is what
+    `multiply_add.weighted_sum` takes, where the method asked for it.
     """
 
     tensor: str
@@ -82,6 +83,7 @@ class Block:
     state: Any
     statistics: Sequence[Array | None]
     spare: Callable[[str, Any], Array]
+    rows: Array | None = None
 
     def weights(self) -> list[float]:
         """Return each model's weight as the arithmetic's format holds it."""
@@ -145,7 +147,9 @@ class Method:
     `survey(each, options)` may go through all tensors before any is made (a threshold for the whole
     model); what it returns is the blocks' `state`, unless `prepare`, which sees it as the sweep's,
     returns another. `learns` names what a method learns from texts of the recipe's tasks first: see
-    `plait.fusion.weights.learning`.
+    `plait.fusion.weights.learning`. With `rows` float32 blocks have theirs.
+    With `shows_unfinite` NaN and infinity of any input show in what is made, so that inputs are
+    looked through only where they did.
     """
 
     name: str
@@ -167,6 +171,8 @@ class Method:
     statistics: str | None = None
     survey: Callable[[Each, Mapping[str, Value]], Any] | None = None
     learns: Literal["gram", "weight"] | None = None
+    rows: bool = False
+    shows_unfinite: bool = False
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the description of a parameter, or None."""

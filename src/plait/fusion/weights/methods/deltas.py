@@ -97,6 +97,7 @@ TASK_ARITHMETIC = Method(
     parameters=(WEIGHT, normalize(False), LAMBDA),
     combine=task_arithmetic,
     base="required",
+    shows_unfinite=True,
 )
 TIES = Method(
     name="ties",
