@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import BadInput
 from plait.graphs import schema
 from plait.graphs.checking import check_tables
+from plait.graphs.gathering import Entities, Statements, first_line, packed
 from plait.graphs.literals import canonical
 from plait.recipes.graph import ENTITY, GraphFile
 
@@ -81,15 +82,13 @@ def ordered(name: str, table: pa.Table) -> pa.Table:
     try:
         cast = table.select(wanted.names).cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise BadInput(f"The table of {name} does not hold to its schema: {_line(error)}") from None
+        raise BadInput(
+            f"The table of {name} does not hold to its schema: {first_line(error)}"
+        ) from None
     keys = [(column, "ascending") for column in schema.ORDER[name]]
     made = cast.sort_by(keys).combine_chunks()
     check_tables(name, made)
     return made
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class Builder:
@@ -101,10 +100,11 @@ class Builder:
 
     def __init__(self, file: GraphFile | None = None) -> None:
         self.file = file or GraphFile()
-        self._entities: dict[str, dict[str, Any]] = {}
+        self._entities = Entities()
+        self._statements = Statements()
         self._rows: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
-            name: {} for name in schema.TABLES if name != "entities"
-        }
+            "identities": {}, "decisions": {},
+        }  # fmt: skip
 
     def add(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row to one of the tables."""
@@ -116,7 +116,7 @@ class Builder:
                 sources=row.get("sources", ()),
             )
         elif table == "statements":
-            self._statement(dict(row))
+            self._statements.add(dict(row))
         else:
             key = tuple(str(row[name]) for name in schema.KEYS[table])
             self._rows[table].setdefault(key, dict(row))
@@ -130,14 +130,7 @@ class Builder:
         sources: Iterable[str] = (),
     ) -> None:
         """Add an entity, or more about one that is there."""
-        held = self._entities.setdefault(
-            identifier, {"labels": {}, "types": set(), "sources": set()}
-        )
-        for label in labels:
-            key = (label["text"], label.get("language", ""), label.get("source", ""))
-            held["labels"][key] = held["labels"].get(key, False) or bool(label.get("main", False))
-        held["types"].update(types)
-        held["sources"].update(sources)
+        self._entities.add(identifier, labels, types, sources)
 
     def label(
         self, identifier: str, text: str, *, language: str = "", source: str = "", main: bool = True
@@ -183,7 +176,7 @@ class Builder:
                 )
         if value is not None:
             value = canonical(value, datatype)
-        return self._statement(
+        return self._statements.add(
             {
                 "subject": subject,
                 "predicate": predicate,
@@ -203,71 +196,11 @@ class Builder:
         Raises:
             BadInput: a row does not hold to the schema.
         """
-        for row in self._rows["statements"].values():
-            self.entity(row["subject"], sources=[row["source"]])
-            if row.get("object") is not None:
-                self.entity(row["object"], sources=[row["source"]])
-        entities = [
-            {
-                "id": identifier,
-                "labels": [
-                    {"text": text, "language": language, "source": source, "main": main}
-                    for (text, language, source), main in sorted(held["labels"].items())
-                ],
-                "types": sorted(held["types"]),
-                "sources": sorted(held["sources"]),
-            }
-            for identifier, held in self._entities.items()
-        ]
-        tables = {"entities": entities} | {
-            name: list(rows.values()) for name, rows in self._rows.items()
+        statements = self._statements.table()
+        self._entities.add_named(statements)
+        tables = {"entities": self._entities.table(), "statements": statements} | {
+            name: packed(name, list(rows.values())) for name, rows in self._rows.items()
         }
-        return Graph(**{name: _table(name, rows) for name, rows in tables.items()}, file=self.file)
-
-    def _statement(self, row: dict[str, Any]) -> str:
-        row.setdefault("rank", schema.NORMAL)
-        row["evidence"] = sorted(set(row.get("evidence") or ()))
-        identifier = schema.statement_id(row)
-        if row.setdefault("id", identifier) != identifier:
-            raise BadInput(
-                f"The statement {row['id']} says something else than its identifier: what it says "
-                f"has the identifier {identifier}."
-            )
-        held = self._rows["statements"].get((identifier,))
-        self._rows["statements"][(identifier,)] = row if held is None else joined(held, row)
-        return identifier
-
-
-def joined(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """Unite two rows of one statement: what is later and surer stays, evidence is a union.
-
-    The result does not depend on which comes first, nor on the grouping of more than two.
-    """
-    return {
-        **a,
-        "confidence": _most(a.get("confidence"), b.get("confidence")),
-        "recorded": _most(a.get("recorded"), b.get("recorded")),
-        "licence": _most(a.get("licence"), b.get("licence")),
-        "rank": max(a["rank"], b["rank"], key=_FORCE.__getitem__),
-        "evidence": sorted({*a["evidence"], *b["evidence"]}),
-    }
-
-
-_FORCE = {schema.NORMAL: 0, schema.PREFERRED: 1, schema.DEPRECATED: 2}
-"""Which of two ranks stays: who deprecates a statement knows something against it."""
-
-
-def _most(a: Any, b: Any) -> Any:
-    return max((one for one in (a, b) if one is not None), default=None)
-
-
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    pa = schema.arrow()
-    wanted = schema.schema(name)
-    try:
-        columns = [
-            pa.array([row.get(column.name) for row in rows], type=column.type) for column in wanted
-        ]
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
-        raise BadInput(f"A row of {name} does not hold to its schema: {_line(error)}") from None
-    return ordered(name, pa.Table.from_arrays(columns, schema=wanted))
+        return Graph(
+            **{name: ordered(name, table) for name, table in tables.items()}, file=self.file
+        )

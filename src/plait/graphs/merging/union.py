@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import BadInput, TooLarge
 from plait.graphs import schema
 from plait.graphs.bounds import available_memory
-from plait.graphs.graph import Graph, empty, joined, ordered
+from plait.graphs.gathering import joined
+from plait.graphs.graph import Graph, empty, ordered
 from plait.graphs.merging.ranking import Ranked, rank
 from plait.recipes.graph import GraphFile, Predicate, Source
 
