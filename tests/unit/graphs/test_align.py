@@ -71,6 +71,34 @@ def test_the_least_bad_of_few_names_is_no_match() -> None:
     assert len(found) >= 4
 
 
+def test_of_two_with_one_name_the_kind_that_the_other_graph_lists_is_meant() -> None:
+    """A list of divisions without a word about kinds, against divisions and districts."""
+    draw = random.Random(1)
+    names = ["".join(draw.sample(SYLLABLES, 4)).title() for _ in range(40)]
+    twice = names[:4]
+    left, right = Builder(), Builder()
+    left.label("l", "Land", source="x")
+    right.label("r", "Land", source="y")
+    for name in names[:10]:
+        left.label(f"l/{name}", name, source="x")
+        left.statement(f"l/{name}", "country", object="l", source="x")
+    kinds = {"division": names[:10], "district": [*twice, *names[10:]]}
+    for kind, held in kinds.items():
+        for name in held:
+            one = f"r/{kind}/{name}"
+            right.label(one, name, source="y")
+            right.statement(one, "country", object="r", source="y")
+            right.statement(one, "kind", value=kind, source="y")
+    found = align(left.build(), right.build())
+    assert "fellows by kind" in found.kinds
+    ranked = found.ranked()
+    for name in twice:
+        best, second = sorted(ranked[f"l/{name}"], key=lambda one: -one[1])[:2]
+        assert best[0] == f"r/division/{name}"
+        assert second[0] == f"r/district/{name}"
+        assert best[1] > second[1] + 1
+
+
 def test_structure_and_values_find_what_names_do_not() -> None:
     left, right, gold = cities(foreign=20)
     found = align(left, right)

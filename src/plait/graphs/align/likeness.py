@@ -11,6 +11,7 @@ import numpy as np
 
 from plait.graphs.align import evidence
 from plait.graphs.align.candidates import Candidates
+from plait.graphs.align.fellows import Fellows, kinds_of
 from plait.graphs.align.sides import joined
 from plait.graphs.align.texts import Grams
 from plait.graphs.align.words import Vocabulary, likeness, words_of
@@ -38,6 +39,7 @@ class Likeness:
         )
         self._by_words = partial(likeness, ours, theirs, vocabulary)
         self._cached: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._groups: dict[tuple[str, str], Fellows] = {}
 
     def kinds(self, rows: np.ndarray, columns: np.ndarray, same: Any) -> dict[str, np.ndarray]:
         """Return all kinds of evidence.
@@ -56,7 +58,9 @@ class Likeness:
         }
         if self.vectors is not None:
             made["meaning"] = self._meaning(self.vectors)
-        made |= self.values(evidence.same_values(self.left, self.right, rows, columns))
+        compared = evidence.same_values(self.left, self.right, rows, columns)
+        made |= self.values(compared)
+        made |= self._fellows(compared, same)
         for name, (ours, theirs) in self.relations(rows, columns):
             made[name] = evidence.neighbours(
                 ours, theirs, same, self.candidates.rows, self.candidates.columns
@@ -109,6 +113,25 @@ class Likeness:
                 ours = self.left.adjacency(one.left, back=back)
                 theirs = self.right.adjacency(one.right, back=back != one.back)
                 made.append((f"{name} {arrow}", (ours, theirs)))
+        return made
+
+    def _fellows(
+        self, compared: Sequence[evidence.Correspondence], same: Any
+    ) -> dict[str, np.ndarray]:
+        """Return how many fellows of an entity are found, by values that nothing compares with."""
+        made = {}
+        for one, places, matched, taken in (
+            (self.left, self.candidates.rows, same.sum(1), {held.left for held in compared}),
+            (self.right, self.candidates.columns, same.sum(0), {held.right for held in compared}),
+        ):
+            for name in kinds_of(one):
+                if name in taken:
+                    continue
+                key = ("left" if one is self.left else "right", name)
+                if key not in self._groups:
+                    self._groups[key] = Fellows(one, name)
+                share = self._groups[key].found(np.minimum(1.0, np.asarray(matched).ravel()))
+                made[f"fellows by {name}"] = share[places]
         return made
 
     def _meaning(self, vectors: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
