@@ -106,6 +106,10 @@ class Builder:
             "identities": {}, "decisions": {},
         }  # fmt: skip
 
+    def __contains__(self, identifier: object) -> bool:
+        """Tell whether an entity was added; those that are only named in statements were not."""
+        return identifier in self._entities
+
     def add(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row to one of the tables."""
         if table == "entities":

@@ -10,7 +10,9 @@ import pytest
 from plait.errors import BadInput, StoreUnavailable
 from plait.graphs import schema
 from plait.graphs.exchange import bolt as transfer
-from plait.graphs.exchange.bolt import Server, receive, send, session
+from plait.graphs.exchange import receiving
+from plait.graphs.exchange.bolt import Server, send, session
+from plait.graphs.exchange.receiving import receive
 from plait.graphs.graph import Builder, Graph
 from plait.recipes.graph import GraphFile, Source
 
@@ -63,6 +65,7 @@ def test_an_interrupted_transfer_goes_on(
 ) -> None:
     for module in (transfer, __import__("plait.graphs.propertygraph", fromlist=["x"])):
         monkeypatch.setattr(module, "BATCH", 8)
+    monkeypatch.setattr(receiving, "PAGE", 7)
     graph = sample()
     seen = 0
 
@@ -116,3 +119,86 @@ def test_nobody_there_and_a_wrong_password_are_told(arcade: Server) -> None:
         receive(Server("bolt://127.0.0.1:1"), source="x")
     with pytest.raises(StoreUnavailable, match="refuses the user 'root'"):
         receive(Server(arcade.uri, "root", "wrong", "graph"), source="x")
+
+
+def test_reading_goes_on_from_wherever_it_was_interrupted(
+    bolt: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    builder = Builder(GraphFile(sources={"a": Source()}))
+    for number in range(9):
+        # A hub with more relationships than a page holds, and several between one pair.
+        builder.statement("e4", f"p{number % 2}", object=f"e{number}", source="a")
+        builder.statement("e4", f"q{number}", object="e5", source="a")
+        builder.statement(f"e{number}", "p", object="e4", source="a")
+        builder.statement(f"e{number}", "size", value=str(number), source="a")
+    graph = builder.build()
+    send(graph, bolt)
+    monkeypatch.setattr(receiving, "PAGE", 2)
+    stops = 0
+    while True:
+        stops += 1
+        spool = tmp_path / f"{stops}.jsonl"
+        seen: list[str] = []
+
+        def stop(done: int, stage: str, seen: list[str] = seen, last: int = stops) -> None:
+            seen.append(stage)
+            if len(seen) == last:
+                raise KeyboardInterrupt
+
+        try:
+            whole = receive(bolt, source="x", file=graph.file, spool=spool, progress=stop).graph
+            break
+        except KeyboardInterrupt:
+            kept = spool.stat().st_size
+        again: list[int] = []
+        back = receive(
+            bolt, source="x", file=graph.file, spool=spool,
+            progress=lambda done, stage, again=again: again.append(done),
+        ).graph  # fmt: skip
+        assert spool.stat().st_size > kept
+        assert equal(back, graph), f"interrupted {stops}"
+    assert equal(whole, graph)
+    assert stops > 12
+    assert {"reading nodes", "reading relationships"} == set(seen)
+
+
+def test_nodes_of_many_labels_or_none_are_read_once(
+    bolt: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "PAGE", 2)
+    with session(bolt) as opened:
+        opened.run(
+            "CREATE (a:B:A {no: 3}), (b:B {no: 1}), (c:C {no: 'x'}), (d {no: 2}), (e:A {no: 4}), "
+            "(f:B {no: 7}), (g:B {no: 5}), (a)-[:R]->(b), (a)-[:R]->(c), (b)-[:S]->(a), "
+            "(c)-[:R]->(d), (d)-[:R]->(a), (f)-[:R]->(g), (f)-[:R]->(b)"
+        ).consume()
+    graph = receive(bolt, source="x", key="no").graph
+    said = {(r["subject"], r["predicate"], r["object"]) for r in graph.statements.to_pylist()}
+    assert said == {
+        ("3", "R", "1"), ("3", "R", "x"), ("1", "S", "3"), ("x", "R", "2"), ("2", "R", "3"),
+        ("7", "R", "5"), ("7", "R", "1"),
+    }  # fmt: skip
+    types = {one["id"]: one["types"] for one in graph.entities.to_pylist()}
+    assert types["3"] == ["A", "B"]
+    assert types["2"] == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ("(:A {id: 'x'}), (:A {id: 'x'})", "share the value 'x'"),
+        ("(:A {id: 'v'}), (:A {id: 'w'}), (:A {id: 'x'}), (:A {id: 'x'})", "share"),
+        ("(:A {id: 'x'}), (:A {id: 'x'}), (:A {id: 'y'}), (:A {id: 'z'})", "share"),
+        ("(:A {id: 1}), (:B {id: 1})", "share the value '1'"),
+        ("(:A {id: 1}), (:A {id: 'x'}), (:A {id: 'y'}), (:A {id: 'z'})", "texts here and numbers"),
+        ("(:A {id: 1.5})", "'id' is 1.5; texts and whole numbers"),
+    ],
+)
+def test_keys_that_identify_nothing_are_refused(
+    bolt: Server, nodes: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "PAGE", 3)
+    with session(bolt) as opened:
+        opened.run(f"CREATE {nodes}").consume()
+    with pytest.raises(BadInput, match=said):
+        receive(bolt, source="x")

@@ -136,7 +136,7 @@ def receive(
     name: Annotated[str, typer.Option(help="The property that names a node.")] = "name",
 ) -> None:
     """Read a graph out of Neo4j, or what else speaks Bolt; an interrupted run goes on."""
-    from plait.graphs.exchange.bolt import receive as receive_graph
+    from plait.graphs.exchange.receiving import receive as receive_graph
     from plait.graphs.storage import write_graph
 
     spool = out.with_name(f".{out.name}.receiving")
