@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 SENTENCES = Path(__file__).parent / "reading" / "sentences.txt"
 MEANINGS = Path(__file__).parent / "reading" / "meanings.csv"
 SOURCE = "encyclopaedia"
-LEAST = 0.5
-"""The confidence from which a statement is proposed."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +212,7 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
         )
         meanings = Meanings.read(MEANINGS, country_codes(pair))
         linked = score_linked(graph, written, extraction.statements, meanings)
-        added = to_graph(
-            extraction, graph, source=SOURCE, title="Sentences of the demo", least=LEAST
-        )
+        added = to_graph(extraction, graph, source=SOURCE, title="Sentences of the demo")
     titles = {
         "templates": "templates held out",
         "entities": "entities held out",

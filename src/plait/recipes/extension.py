@@ -15,6 +15,9 @@ from typing import Any
 from plait.errors import BadInput
 from plait.recipes._reading import keys, number, read_mapping, text, texts, whole
 
+LEAST = 0.5
+"""The confidence from which a statement is proposed: from there on it is likelier right than wrong,
+which is where to stop if a wrong statement costs as much as a missed one."""
 MAX_CHARACTERS = 1_000_000
 MAX_TEXTS = 1_000
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -53,7 +56,7 @@ class Extension:
     """Those that are read; none: all that have statements."""
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = "text"
-    least: float = 0.5
+    least: float = LEAST
     new_entities: bool = False
     contradictions: bool = True
     out: Path | None = None
@@ -96,7 +99,7 @@ def parse_extension(content: str, folder: Path, origin: str = "The recipe") -> E
         predicates=texts(found.get("predicates") or [], f"{origin}: 'predicates'", most=1_000),
         templates=_templates(found.get("templates") or {}, f"{origin}: 'templates'"),
         source=text(found.get("source", "text"), f"{origin}: 'source'", most=200),
-        least=number(found.get("least", 0.5), f"{origin}: 'least'", 0.0, 1.0),
+        least=number(found.get("least", LEAST), f"{origin}: 'least'", 0.0, 1.0),
         new_entities=_flag(found, "new_entities", False, origin),
         contradictions=_flag(found, "contradictions", True, origin),
         out=_path(found, "out", folder, origin),

@@ -43,6 +43,8 @@ NewEntities = Annotated[
 ]
 SourceName = Annotated[str, typer.Option(help="The name of the statements' source.")]
 SHOWN = 30
+LEAST = 0.5
+"""As `plait.recipes.extension.LEAST`, whose import every start of the command would pay for."""
 
 
 @graph.command("verbalise")
@@ -175,7 +177,7 @@ def extract(
         Path | None,
         typer.Option("-o", "--out", help="A new folder for what was read, as a graph."),
     ] = None,
-    least: Least = 0.5,
+    least: Least = LEAST,
     source: SourceName = "text",
     new_entities: NewEntities = False,
     threads: Threads = None,
@@ -222,7 +224,7 @@ def extend(
         Path | None,
         typer.Option("-o", "--out", help="A new folder for what was read, as a graph."),
     ] = None,
-    least: Least = 0.5,
+    least: Least = LEAST,
     source: SourceName = "text",
     new_entities: NewEntities = False,
     endpoint: Endpoint = None,

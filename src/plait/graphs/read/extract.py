@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import BadInput, Cancelled, TooLarge
+from plait.evaluation.metrics import Floats
 from plait.graphs.graph import Builder, Graph
 from plait.graphs.identity import resolve
 from plait.graphs.literals import canonical, equal
+from plait.graphs.read.calibrating import Calibrator, plain
 from plait.graphs.read.facts import NUMBERS, TIMES, Kind, kinds_of
 from plait.graphs.read.linking import Link, Linker
 from plait.graphs.read.phrases import Phrases, number_of, time_of
@@ -19,6 +21,7 @@ from plait.graphs.read.templates import templates_of
 from plait.graphs.read.tokens import MAX_TEXT, sentences, tokens
 from plait.graphs.read.triples import Found, Reading, assemble, mentions, read_all
 from plait.graphs.schema import DEPRECATED
+from plait.recipes.extension import LEAST
 from plait.recipes.graph import ENTITY, GraphFile, Source
 
 MAX_SENTENCES = 50_000
@@ -52,7 +55,7 @@ class Statement:
     object: Link | None
     value: str | None
     confidence: float
-    """The tagger's own probability of the tags, times the likeness of the names."""
+    """The calibrated probability that the sentence says it, times the likeness of the names."""
     status: str
     """``new``, ``known``, ``contradicts`` (another value of a functional predicate), or why it
     makes no statement: ``unknown subject``, ``ambiguous object``, ``no value``, …"""
@@ -104,6 +107,8 @@ class Reader:
         )
         self._ways = _ways(graph.file, self.kinds)
         self._known = _known(graph)
+        calibrator: Calibrator | None = getattr(tagger, "calibrator", None)
+        self._sure: Callable[[Sequence[Found]], Floats] = calibrator or plain
 
     def read(
         self,
@@ -145,7 +150,11 @@ class Reader:
         made = []
         for (name, sentence), row in zip(held, found, strict=True):
             beside = self._named(row)
-            made += [self._statement(one, name, sentence, beside) for one in row]
+            sure = self._sure(row)
+            made += [
+                self._statement(one, float(value), name, sentence, beside)
+                for one, value in zip(row, sure, strict=True)
+            ]
         return Extraction(
             tuple(made),
             len(held),
@@ -157,14 +166,16 @@ class Reader:
         links = [self.linker.link(one.text) for each in row for one in (each.subject, each.object)]
         return {one.entity for one in links if one.entity is not None}
 
-    def _statement(self, one: Found, name: str, sentence: str, beside: set[str]) -> Statement:
+    def _statement(
+        self, one: Found, sure: float, name: str, sentence: str, beside: set[str]
+    ) -> Statement:
         kind = self.kinds.get(one.predicate)
         datatype = kind.datatype if kind else "string"
         said = (one.subject.text, one.predicate, one.object.text)
         subject = self.linker.link(one.subject.text, predicate=one.predicate, beside=beside)
         other: Link | None = None
         value: str | None = None
-        sure = one.probability * (subject.score if subject.entity else 1.0)
+        sure *= subject.score if subject.entity else 1.0
         status = "new"
         if datatype == ENTITY:
             other = self.linker.link(
@@ -227,7 +238,7 @@ def to_graph(
     source: str = "text",
     title: str = "",
     recorded: str | None = None,
-    least: float = 0.5,
+    least: float = LEAST,
     contradictions: bool = True,
     new_entities: bool = False,
 ) -> Graph:

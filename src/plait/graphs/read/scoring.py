@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,12 @@ import numpy as np
 from plait.evaluation.reports import entity_report
 from plait.evaluation.results import TaskResult, score_items
 from plait.evaluation.types.tokens import Tagged
+from plait.graphs.read import calibrating
+from plait.graphs.read.calibrating import Calibrator, Sureness
 from plait.graphs.read.examples import LABELS, Example
 from plait.graphs.read.phrases import Phrases
-from plait.graphs.read.triples import TripleScores, found_in, read_all, score_triples
+from plait.graphs.read.triples import TripleScores, facts_in, found_in, read_all, score_triples
+from plait.recipes.extension import LEAST
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Scores:
     """Of plain, complex, negated sentences and those without a fact, each by themselves."""
     tags: TaskResult
     """Every sentence's tags: entities as seqeval counts them."""
+    sureness: Mapping[str, Sureness] = field(default_factory=dict)
+    """How far the confidence of what was found holds: ``calibrated``, and ``plain`` without."""
 
     def report(self, *, digits: int = 3) -> str:
         """Return seqeval's classification report of S, P and O."""
@@ -37,6 +42,7 @@ class Scores:
             "triples": self.triples.to_json(),
             "by_kind": {kind: one.to_json() for kind, one in self.by_kind.items()},
             "tags": entity_report(self.tags, output_dict=True),
+            "confidence": {name: one.to_json() for name, one in self.sureness.items()},
         }
 
     def lines(self) -> list[str]:
@@ -59,6 +65,15 @@ class Scores:
                 f"{one.sentences - one.clean:,} of them something was found"
             )
             made.append(shown)
+        sure = self.sureness.get("calibrated")
+        if sure is not None:
+            low, high = sure.right_interval
+            made.append(
+                f"confidence: {sure.confidence:.3f} in the mean, right {sure.right:.3f} "
+                f"[{low:.3f}, {high:.3f}], ECE {sure.ece:.3f} (uncalibrated "
+                f"{self.sureness['plain'].ece:.3f}); from {LEAST:g} on {sure.proposed_right:,} of "
+                f"{sure.proposed:,} are right"
+            )
         return made
 
 
@@ -72,8 +87,20 @@ def score(
 ) -> Scores:
     """Measure a tagger on sentences whose facts are known."""
     readings = read_all(tagger, [one.tokens for one in examples], progress)
-    found = found_in(examples, readings, phrases, symmetric, is_entity)
-    return scores_of(examples, [one.tags for one in readings], found)
+    facts = facts_in(examples, readings, phrases, is_entity)
+    found = [frozenset(each.triple(symmetric) for each in row) for row in facts]
+    made = scores_of(examples, [one.tags for one in readings], found)
+    calibrator: Calibrator | None = getattr(tagger, "calibrator", None)
+    if calibrator is None:
+        return made
+    every = [one for row in facts for one in row]
+    right = calibrating.rightness(examples, facts, symmetric)
+    groups = [one.group or one.text for one, row in zip(examples, facts, strict=True) for _ in row]
+    compared = {
+        name: calibrating.measure(said(every), right, groups, threshold=LEAST)
+        for name, said in (("plain", calibrating.plain), ("calibrated", calibrator))
+    }
+    return replace(made, sureness={name: one for name, one in compared.items() if one is not None})
 
 
 def scores_of(

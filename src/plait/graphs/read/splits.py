@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Sizes:
     train: int = 3_000
     validation: int = 300
     test: int = 400
+    calibration: int = 600
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Parts:
     """Of held-out entities, templates of the training."""
     known: Mapping[str, Sequence[Template]]
     """The templates of the training."""
+    calibration: list[Example] = field(default_factory=list)
+    """More sentences of the validation's templates and entities: how sure a reading is."""
 
 
 def split(
@@ -102,6 +105,7 @@ def split(
         make("train", "templates", "test", sizes.test),
         make("entities", "train", "test", sizes.test),
         by_template["train"],
+        make("validation", "validation", "validation", sizes.calibration),
     )
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from plait.errors import BadInput
 from plait.graphs.graph import Graph
+from plait.graphs.read.calibrating import Calibrator, fit, from_json
 from plait.graphs.read.examples import KINDS, Example, labels_of
 from plait.graphs.read.facts import Kind, kinds_of, names_of, symmetric
 from plait.graphs.read.patterns import PatternTagger
 from plait.graphs.read.phrases import Phrases
 from plait.graphs.read.scoring import Scores, exact_f1, score
 from plait.graphs.read.splits import Parts, Sizes, split
-from plait.graphs.read.triples import decode, found_in
+from plait.graphs.read.triples import decode, facts_in, found_in
 from plait.training.loop import Progress
 from plait.training.tagger import TaggerOptions, TaggerResult, train_tagger
 
@@ -145,9 +146,12 @@ def teach(
         progress=progress,
         cancelled=cancelled,
     )
-    caution = _caution(lesson, TokenTagger.load(out, options.threads))
+    tagger = TokenTagger.load(out, options.threads)
+    caution = _caution(lesson, tagger)
+    calibrator = _calibrator(lesson, tagger, caution)
     about: dict[str, Any] = {
         "caution": caution,
+        "calibration": calibrator.to_json() if calibrator is not None else None,
         "predicates": sorted(lesson.parts.known),
         "datatypes": {name: one.datatype for name, one in lesson.kinds.items()},
         "seed": options.seed,
@@ -172,6 +176,7 @@ def load_tagger(folder: Path, threads: int | None = None) -> Any:
 
     tagger = TokenTagger.load(folder, threads)
     tagger.caution = about["caution"]
+    tagger.calibrator = from_json(about.get("calibration"))
     return tagger
 
 
@@ -188,6 +193,14 @@ def _caution(lesson: Lesson, tagger: Any) -> float:
         if 2 * right / max(1, both) > most:
             best, most = caution, 2 * right / max(1, both)
     return best
+
+
+def _calibrator(lesson: Lesson, tagger: Any, caution: float) -> Calibrator | None:
+    """Return how sure the tagger's readings are, by validation sentences that chose nothing."""
+    held = lesson.parts.calibration
+    tables = tagger.probabilities([one.tokens for one in held])
+    readings = [decode(table, tagger.labels, caution) for table in tables]
+    return fit(held, facts_in(held, readings, lesson.phrases, lesson.is_entity), lesson.symmetric)
 
 
 def _write(folder: Path, about: Mapping[str, Any]) -> None:
@@ -226,6 +239,7 @@ def about_tagger(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
         predicates = [str(one) for one in found["predicates"]]
         caution = min(1.0, max(1e-3, float(found.get("caution", 1.0))))
+        from_json(found.get("calibration"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BadInput(
             f"{folder} is no tagger of graphs: it has no {FILE}. Train one with "

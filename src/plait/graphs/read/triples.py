@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +57,14 @@ class Found:
     said: str
     """The words that say the predicate."""
     object: Mention
-    probability: float
+    sure: tuple[float, float, float, float]
+    """The tagger's probabilities of subject, predicate's words and object, and how well the words
+    say this predicate; `calibrating` makes one probability of them."""
+
+    @property
+    def probability(self) -> float:
+        """The product of the three mentions' probabilities: not calibrated."""
+        return math.prod(self.sure[:3])
 
     def triple(self, symmetric: Collection[str] = ()) -> Triple:
         """Return its words, in one order where the predicate has no direction."""
@@ -143,7 +151,7 @@ def assemble(
         if costs[row, column] >= NEVER:
             continue
         word = said[column % len(said)]
-        name, _ = chosen[row, column % len(said)]
+        name, fits = chosen[row, column % len(said)]
         objects = lists[row]
         subject = min(
             subjects,
@@ -160,7 +168,7 @@ def assemble(
             subject, objects = objects[0], [subject]
         for other in objects:
             if (subject.text, subject.start) != (other.text, other.start):
-                sure = subject.probability * word.probability * other.probability
+                sure = (subject.probability, word.probability, other.probability, fits)
                 made.append(Found(subject, name, word.text, other, sure))
     return made
 
@@ -431,11 +439,21 @@ def found_in(
     is_entity: Callable[[str], bool | None] = lambda text: None,
 ) -> list[frozenset[Triple]]:
     """Return the triples that readings say of each sentence."""
-    made = []
-    for one, reading in zip(examples, readings, strict=True):
-        held = assemble(one.tokens, mentions(one.tokens, reading), phrases, is_entity)
-        made.append(frozenset(each.triple(symmetric) for each in held))
-    return made
+    held = facts_in(examples, readings, phrases, is_entity)
+    return [frozenset(each.triple(symmetric) for each in row) for row in held]
+
+
+def facts_in(
+    examples: Sequence[Example],
+    readings: Sequence[Reading],
+    phrases: Phrases,
+    is_entity: Callable[[str], bool | None] = lambda text: None,
+) -> list[list[Found]]:
+    """Return what readings say of each sentence, with how sure they are."""
+    return [
+        assemble(one.tokens, mentions(one.tokens, reading), phrases, is_entity)
+        for one, reading in zip(examples, readings, strict=True)
+    ]
 
 
 def _apart(one: Mention, a: Mention, b: Mention) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def taught(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     lesson = prepare(
         atlas(),
         predicates=["capital", "borders"],
-        sizes=Sizes(500, 40, 40),
+        sizes=Sizes(500, 40, 40, 100),
         written=read_marked(folder / "written.txt"),
     )
     options = TaggerOptions(
@@ -69,6 +70,24 @@ def test_the_folder_says_what_the_tagger_is(taught: tuple[Path, Taught]) -> None
     assert about["predicates"] == ["borders", "capital"]
     assert set(about["scores"]) == {"templates", "entities", "written"}
     assert len(about["epochs"]) == 3
+    assert about["calibration"] == load_tagger(taught[0], 1).calibrator.to_json()
+    for one in about["scores"].values():
+        assert set(one["confidence"]) <= {"plain", "calibrated"}
+    assert about["scores"]["entities"]["confidence"]["calibrated"]["facts"] > 0
+
+
+def test_a_tagger_without_calibration_still_reads(
+    taught: tuple[Path, Taught], tmp_path: Path
+) -> None:
+    shutil.copytree(taught[0], tmp_path / "old")
+    about = about_tagger(taught[0])
+    del about["calibration"]
+    (tmp_path / "old" / FILE).write_text(json.dumps(about))
+    assert load_tagger(tmp_path / "old", 1).calibrator is None
+    about["calibration"] = {"weights": {}}
+    (tmp_path / "old" / FILE).write_text(json.dumps(about))
+    with pytest.raises(BadInput, match="no tagger of graphs"):
+        about_tagger(tmp_path / "old")
 
 
 def test_it_reads_a_sentence_like_those_it_learnt_from(taught: tuple[Path, Taught]) -> None:
