@@ -10,10 +10,14 @@ import numpy as np
 
 from furnishing import keep
 from plait.collaboration import jobs, suggest
-from plait.collaboration.leaderboards import scoring
+from plait.collaboration.leaderboards import measuring, scoring
+from plait.collaboration.merging.access import LoadedTask
+from plait.collaboration.merging.gate import Measurements
 from plait.evaluation.results import ItemScore, TaskResult, score_items, summarise
+from plait.evaluation.tasks import Task
 from plait.hub import Actor, AddBytes, AddPointer, Hub, Repository
 from plait.lineage import Contribution, DataUse, Lineage, Origin, dump_lineage
+from plait.recipes.project import TaskSpec
 
 if TYPE_CHECKING:
     from gallery import Gallery
@@ -199,6 +203,7 @@ def gather(gallery: Gallery) -> None:
     user = hub.accounts.get("commons-user")
     job = _finish(hub, suggest.KIND, ranking(), requested_by=user.id)
     gallery.places["suggested"] = f"/suggest?job={job}"
+    gallery.places["measured"] = f"/compare?job={measured(hub, data, user.id)}"
 
 
 def _weights(seed: int) -> bytes:
@@ -207,8 +212,37 @@ def _weights(seed: int) -> bytes:
     return weights(40 + seed)
 
 
-def _finish(hub: Hub, kind: str, result: dict[str, Any], **more: Any) -> int:
-    job = jobs.enqueue(hub, kind, {}, **more)
+def measured(hub: Hub, data: Repository, user: int) -> int:
+    """Return the finished job that compared three models on a data set."""
+    found = {
+        hub.repositories.find("model", f"commons/{name}"): summarise(
+            "test", {"mood": outcome(skill, seed)}
+        )
+        for seed, (name, skill) in enumerate(SKILLS[:3])
+    }
+    task = LoadedTask(Task("mood", "accuracy", (), ()), sha("moods"))
+    kept = Measurements(hub, data, "test", [task])
+    models = []
+    for model, evaluation in found.items():
+        assert model is not None
+        kept._keep(sha(model.name), evaluation.to_json()["tasks"])
+        models.append({"model": model.id, "oid": hub.git.head(model), "named": "main"})
+    spec = TaskSpec(name="mood", dataset=data.full_name, metric="accuracy")
+    result = {
+        "keys": [sha(model.name) for model in found if model is not None],
+        "tasks": [measuring._described(spec, task, list(found.values()))],
+    }
+    payload = {
+        "dataset": data.id, "data": hub.git.head(data), "named": "", "split": "test", "task": "",
+        "models": models,
+    }  # fmt: skip
+    return _finish(hub, measuring.KIND, result, payload, requested_by=user)
+
+
+def _finish(
+    hub: Hub, kind: str, result: dict[str, Any], payload: dict[str, Any] | None = None, **more: Any
+) -> int:
+    job = jobs.enqueue(hub, kind, payload or {}, **more)
     held = jobs.lease(hub, "worker", [kind])
     assert held is not None
     jobs.succeed(hub, held, result)
@@ -225,6 +259,7 @@ def community_addresses(gallery: Gallery) -> list[str]:
         gallery.places["compared"],
         "/compare",
         gallery.places["models"],
+        gallery.places["measured"],
         gallery.places["collection board"],
         gallery.places["submission"],
         gallery.places["rows"],
@@ -268,6 +303,7 @@ def chinese_addresses(gallery: Gallery) -> list[str]:
         gallery.places["row"],
         gallery.places["compared"],
         gallery.places["models"],
+        gallery.places["measured"],
         gallery.places["collection board"],
         gallery.places["rows"],
         "/notifications",

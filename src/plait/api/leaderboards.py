@@ -13,7 +13,7 @@ from plait.api.collections import Title
 from plait.api.context import Caller, HubOf, Readable, User
 from plait.api.routing import Namespace, Number
 from plait.collaboration import leaderboards
-from plait.collaboration.leaderboards import Filters
+from plait.collaboration.leaderboards import Filters, measuring
 from plait.collaboration.leaderboards.tables import moment, table_text
 from plait.collaboration.requests import describe_job
 from plait.errors import BadInput
@@ -28,6 +28,13 @@ class _Submission(BaseModel):
     model: str | None = Field(None, max_length=200)
     revision: str = Field("main", max_length=200)
     pull: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
+class _Comparison(BaseModel):
+    models: list[str] = Field(max_length=20)
+    dataset: str = Field(max_length=300)
+    split: str = Field("test", max_length=96)
+    task: str = Field("", max_length=96)
 
 
 @router.get(BASE, response_model=None)
@@ -71,6 +78,24 @@ def compare(
     if not found:
         raise leaderboards.nothing(models)
     return {"tasks": [leaderboards.compared_to_json(one) for one in found]}
+
+
+@router.post("/api/plait/compare")
+def measure(hub: HubOf, user: User, body: _Comparison) -> dict[str, Any]:
+    """Queue the job that measures models or revisions on the same items of a data set."""
+    job = measuring.request(hub, user, body.models, body.dataset, body.split, body.task)
+    return {"job": describe_job(job)}
+
+
+@router.get("/api/plait/compare/{number}")
+def measured(hub: HubOf, actor: Caller, number: Number) -> dict[str, Any]:
+    """Show what the job of a comparison found, and every item on which the models differ."""
+    job = measuring.find(hub, actor, number)
+    found = measuring.measured(hub, actor, job)
+    return {
+        "job": describe_job(job),
+        "tasks": [leaderboards.compared_to_json(one) for one in found],
+    }
 
 
 @router.get("/api/plait/collections/{namespace}/{title}/leaderboard")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.cli import evaluate as evaluating
-from plait.cli.options import Json, print_json
+from plait.cli.options import Endpoint, HubToken, Json, print_json
 
 if TYPE_CHECKING:
     from plait.evaluation import Comparison, Evaluation
@@ -45,6 +46,17 @@ def compare(
             "--plot", metavar="FILE.svg", help="Draw scores and differences into an SVG file."
         ),
     ] = None,
+    on_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--on-hub",
+            metavar="DATASET",
+            help="Have the hub that HF_ENDPOINT names measure them, by a job, on a data set of its "
+            "own (namespace/name, perhaps with @REVISION); nothing is downloaded.",
+        ),
+    ] = None,
+    endpoint: Endpoint = None,
+    token: HubToken = None,
     as_json: Json = False,
 ) -> None:
     """Compare models: paired differences with 95% intervals, and the items on which they differ."""
@@ -53,6 +65,11 @@ def compare(
 
     if len(models) < 2 or len(set(models)) < len(models):
         raise BadInput("Name two different models or more.")
+    if on_hub is not None:
+        if project is not None or data is not None or plot is not None or len(tasks or ()) > 1:
+            raise BadInput("With --on-hub give --split and one --task at most; its page has plots.")
+        _ask(endpoint, token, models, on_hub, split, (tasks or [""])[0], show, as_json=as_json)
+        return
     if plot is not None and (plot.suffix.lower() != ".svg" or not plot.absolute().parent.is_dir()):
         raise BadInput(f"--plot writes an SVG file into a folder that is there, not {plot}.")
     folders = {model: evaluating.find_model(model, None) for model in models}
@@ -85,6 +102,46 @@ def compare(
         print(f"  {len(differing[task])} items are answered differently")
         for item in differing[task][:show]:
             answers = ", ".join(f"{m}: {v}" for m, v in item["answers"].items())
+            print(f"    {item['id']}\t{item['label']}\t{answers}\t{item['text'][:80]}")
+
+
+def _ask(
+    endpoint: str | None,
+    token: str | None,
+    models: list[str],
+    dataset: str,
+    split: str,
+    task: str,
+    show: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Have a hub's job measure the models, and print what it found."""
+    from plait.cli.contributions import wait_for_job
+    from plait.client import call
+
+    asked = {"models": models, "dataset": dataset, "split": split, "task": task}
+    job = call(endpoint, token, "POST", "compare", json.dumps(asked).encode())["job"]
+    wait_for_job(endpoint, token, job)
+    found = call(endpoint, token, "GET", f"compare/{job['id']}")
+    if as_json:
+        print_json(found)
+        return
+    for one in found["tasks"]:
+        print(f"{one['task']} ({one['metric']})")
+        titles = {f"{row['model']}@{row['revision']}": model for row, model in
+                  zip(one["rows"], models, strict=True)}  # fmt: skip
+        for row, model in zip(one["rows"], models, strict=True):
+            low, high = row["interval"]
+            print(f"  {model}\t{row['score']:.4f}\t{low:.4f} to {high:.4f}")
+        for pair in one["pairs"]:
+            print(
+                f"  {titles[pair['first']]} - {titles[pair['second']]}\t{pair['gain']:+.4f}\t"
+                f"{pair['low']:+.4f} to {pair['high']:+.4f}"
+            )
+        print(f"  {len(one['differing'])} items are answered differently")
+        for item in one["differing"][:show]:
+            answers = ", ".join(f"{m}: {v}" for m, v in zip(models, item["answers"], strict=True))
             print(f"    {item['id']}\t{item['label']}\t{answers}\t{item['text'][:80]}")
 
 

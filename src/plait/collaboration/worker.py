@@ -107,7 +107,7 @@ class Handler:
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
     from plait.collaboration import foreseen
-    from plait.collaboration.leaderboards import scoring
+    from plait.collaboration.leaderboards import measuring, scoring
     from plait.collaboration.merging import handler, queue, withdrawal
     from plait.collaboration.suggest import requests as suggesting
 
@@ -115,6 +115,7 @@ def default_handlers() -> dict[str, Handler]:
         "merge": Handler(handler.run, handler.ended, handler.progressed),
         "withdraw": Handler(withdrawal.run, withdrawal.ended),
         scoring.KIND: Handler(scoring.run),
+        measuring.KIND: Handler(measuring.run),
         suggesting.KIND: Handler(suggesting.run, suggesting.ended),
         "queue": Handler(queue.run, queue.ended),
         foreseen.KIND: Handler(foreseen.run),

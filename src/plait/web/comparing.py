@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models side by side on all leaderboards that measured them, and a collection's leaderboard."""
+"""Models side by side, by leaderboards or measured by a job, and a collection's leaderboard."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from markupsafe import Markup
 from plait.charts import Mark, interval_plot
 from plait.charts import Row as Line
 from plait.collaboration import leaderboards
-from plait.collaboration.leaderboards import Compared, Filters, Row
+from plait.collaboration.leaderboards import Asked, Compared, Filters, Row, measuring
 from plait.collaboration.leaderboards.tables import moment
 from plait.errors import PlaitError
+from plait.hub.database import Job
 from plait.web.browse import SIZES
+from plait.web.jobs import job_view
+from plait.web.session import Form
 from plait.web.sides import said
 from plait.web.visit import Visit, Visitor
 
@@ -22,37 +25,68 @@ MOST_ITEMS = 100
 def add(router: APIRouter) -> None:
     """Add the routes."""
     router.add_api_route("/compare", show)
+    router.add_api_route("/compare", measure, methods=["POST"])
     router.add_api_route("/collections/{ns}/{slug}/leaderboard", of_collection)
 
 
-def show(visit: Visitor) -> Response:
-    """Show models side by side, or the form that asks for them."""
-    given = [one for one in visit.request.query_params.getlist("model")[:20] if one.strip()]
+def show(visit: Visitor, job: int = 0) -> Response:
+    """Show what leaderboards or a job measured of models, or the form that asks for them."""
+    if job:
+        return _of_job(visit, measuring.find(visit.hub, visit.actor, job))
+    query = visit.request.query_params
+    given = [one for one in query.getlist("model")[:20] if one.strip()]
     names = [name for one in given for name in one.replace(",", " ").split()]
+    asked = _asked(names, query.get("dataset", ""), query.get("split", ""), query.get("task", ""))
     if not names:
-        return _page(visit, names)
+        return _page(visit, asked)
     try:
         models = leaderboards.parse_models(names)
         found = leaderboards.compare(visit.hub, visit.actor, models)
         if not found:
             raise leaderboards.nothing(models)
     except PlaitError as error:
-        return _page(visit, names, **said(error))
-    return _page(visit, names, found)
+        return _page(visit, asked, **said(error))
+    return _page(visit, asked, found)
+
+
+def measure(visit: Visitor, form: Form) -> Response:
+    """Have the models measured by a job."""
+    visit.signed_in()
+    names = form.get("model", "").replace(",", " ").split()[:20]
+    dataset, split, task = (form.get(name, "").strip() for name in ("dataset", "split", "task"))
+    try:
+        job = measuring.request(visit.hub, visit.actor, names, dataset, split, task)
+    except PlaitError as error:
+        return _page(visit, _asked(names, dataset, split, task), **said(error))
+    return visit.go(f"/compare?job={job.id}")
+
+
+def _asked(names: list[str], dataset: str, split: str, task: str) -> Asked:
+    models = tuple(name[:300] for name in names)
+    return Asked(models, dataset[:300], split[:96], task[:96])
+
+
+def _of_job(visit: Visit, job: Job) -> Response:
+    asked = measuring.asked(visit.hub, visit.actor, job)
+    if job.state == "succeeded":
+        return _page(visit, asked, measuring.measured(visit.hub, visit.actor, job), job=job)
+    return _page(visit, asked, job=job)
 
 
 def _page(
     visit: Visit,
-    names: list[str],
+    asked: Asked,
     found: list[Compared] | None = None,
     *,
+    job: Job | None = None,
     problem: str = "",
     code: int = 200,
 ) -> Response:
     return visit.render(
         "compare_models.html",
         code=code,
-        names=[name[:300] for name in names],
+        asked=asked,
+        job=None if job is None else job_view(visit, job, None),
         found=[(one, *_differences(visit, index, one)) for index, one in enumerate(found or ())],
         most=MOST_ITEMS,
         most_models=leaderboards.MOST_MODELS,

@@ -27,10 +27,12 @@ from plait.collaboration.leaderboards.comparing import (
     nothing,
     parse_models,
 )
+from plait.collaboration.leaderboards.measuring import Asked
 from plait.collaboration.leaderboards.scoring import names_models, submit, submit_pull
 
 __all__ = [
     "MOST_MODELS",
+    "Asked",
     "Board",
     "CollectionBoard",
     "Compared",

@@ -111,15 +111,15 @@ class Board:
         }
 
 
-def project_of(hub: Hub, dataset: Repository) -> ProjectSpec:
-    """Return what the data set's ``plait.yaml`` at main says; nothing if it cannot be read."""
-    head = hub.git.head(dataset)
-    if head is None:
+def project_of(hub: Hub, repo: Repository, oid: str | None = None) -> ProjectSpec:
+    """Return what a ``plait.yaml`` says, at main or a commit; nothing if it cannot be read."""
+    at = oid or hub.git.head(repo)
+    if at is None:
         return ProjectSpec()
     try:
-        if hub.git.entry(dataset, head, FILE).size > 4 * MAX_CHARACTERS:
+        if hub.git.entry(repo, at, FILE).size > 4 * MAX_CHARACTERS:
             return ProjectSpec()
-        return parse_project(hub.git.read(dataset, head, FILE))
+        return parse_project(hub.git.read(repo, at, FILE))
     except (EntryNotFound, BadInput):
         return ProjectSpec()
 
@@ -245,7 +245,7 @@ def items_of(hub: Hub, actor: Actor, dataset: Repository, row: Row) -> list[dict
     if entry is None:
         raise NotFound("The entry is gone.")
     labels = (entry.result.get("about") or {}).get("labels")
-    return [_item(one, entry.result.get("type", ""), labels) for one in entry.result["items"]]
+    return [item_of(one, entry.result.get("type", ""), labels) for one in entry.result["items"]]
 
 
 def differing(
@@ -256,7 +256,11 @@ def differing(
     Raises:
         RepositoryNotFound, GatedRepository, NotFound: as `items_of`.
     """
-    answers = [items_of(hub, actor, dataset, row) for row in rows]
+    return differ([items_of(hub, actor, dataset, row) for row in rows])
+
+
+def differ(answers: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the items that not all of some models answer alike, of each model's `item_of`."""
     found = []
     for same in zip(*answers, strict=True):
         outcomes = [one.get("predicted", one.get("values")) for one in same]
@@ -331,7 +335,8 @@ def _wanted(row: Row, filters: Filters) -> bool:
     )
 
 
-def _item(row: Sequence[Any], kind: str, labels: Any) -> dict[str, Any]:
+def item_of(row: Sequence[Any], kind: str, labels: Any) -> dict[str, Any]:
+    """Return one item's outcome by name, from a record as an evaluation's JSON keeps it."""
     if not kind.endswith("classification") or kind == "token-classification":
         return {"id": row[0], "group": row[1], "values": list(row[2:])}
 

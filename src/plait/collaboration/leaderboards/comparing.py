@@ -214,5 +214,5 @@ def nothing(models: Sequence[tuple[str, str]]) -> NotFound:
     listed = ", ".join(f"{n}@{r}" if r else n for n, r in models)
     return NotFound(
         f"No leaderboard that you may read has measured two of {listed} on the same items. Submit "
-        "them to one (plait leaderboard submit), or measure them yourself with plait compare."
+        "them to one (plait leaderboard submit), or name a data set to have them measured on it."
     )

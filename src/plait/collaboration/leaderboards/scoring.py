@@ -55,7 +55,7 @@ def submit_pull(hub: Hub, actor: Actor, dataset: Repository, discussion: Discuss
         Forbidden: the actor is neither its author nor somebody who may merge it.
         BadInput: it names no model, or too many.
     """
-    _signed_in(actor)
+    signed_in(actor)
     if not discussion.is_pull_request:
         raise BadInput(f"Discussion {discussion.number} is not a pull request.")
     if discussion.author_id != actor.user_id and not can(actor, "repo.merge", dataset):
@@ -101,11 +101,16 @@ def names_models(hub: Hub, dataset: Repository, paths: Sequence[str]) -> bool:
     )
 
 
-def _signed_in(actor: Actor) -> None:
+def signed_in(actor: Actor, what: str = "submit a model") -> None:
+    """Refuse those on whose bill no job can be.
+
+    Raises:
+        Unauthorized, Forbidden: the actor is nobody, or the token does not speak for the user.
+    """
     if actor.user_id is None:
-        raise Unauthorized("Log in to submit a model.")
+        raise Unauthorized(f"Log in to {what}.")
     if actor.scope not in ("contributor", "write"):
-        raise Forbidden("Submitting needs a token of scope 'write' or 'contributor'.")
+        raise Forbidden(f"Use a token of scope 'write' or 'contributor' to {what}.")
 
 
 def _named(
@@ -129,7 +134,7 @@ def _enqueue(
     discussion: Discussion | None = None,
 ) -> Job:
     if discussion is None:
-        _signed_in(actor)
+        signed_in(actor)
     # The job belongs to no repository: only who asked for it may know which model it is about.
     first = models[0]
     return jobs.enqueue(
@@ -161,7 +166,7 @@ def run(context: JobContext) -> dict[str, Any]:
         model = hub.repositories.by_id(int(one["model"]))
         if model is None:
             raise BadInput("The model is gone.")
-        _may_still(hub, context.job, model, dataset)
+        may_still(hub, context.job, model, dataset)
         context.progress(place / len(payload["models"]), f"scoring model {place + 1}")
         scored += _score(context, dataset, model, one)
     if payload.get("discussion"):
@@ -169,7 +174,13 @@ def run(context: JobContext) -> dict[str, Any]:
     return {"scored": scored}
 
 
-def _may_still(hub: Hub, job: Job, *repos: Repository) -> None:
+def may_still(hub: Hub, job: Job, *repos: Repository) -> None:
+    """Refuse to go on where whoever asked may not read the files any more.
+
+    Raises:
+        RepositoryNotFound, GatedRepository: of one of them.
+        BadInput: who asked is gone.
+    """
     account = hub.accounts.by_id(job.requested_by) if job.requested_by else None
     if account is None:
         raise BadInput("Who asked for this is gone.")
@@ -187,7 +198,7 @@ def _score(
 
     hub, split = context.hub, project_of(context.hub, dataset).leaderboard.split
     folder = context.folder / f"model-{model.id}"
-    hub.commits.materialize(model, one["oid"], folder, only=_of_model)
+    hub.commits.materialize(model, one["oid"], folder, only=of_model)
     data = hub.git.resolve(dataset, "main")
     told = []
     for spec in declared(hub, dataset):
@@ -224,7 +235,8 @@ def _score(
     return told
 
 
-def _of_model(path: str) -> bool:
+def of_model(path: str) -> bool:
+    """Tell whether a file belongs to a model as it is judged."""
     from plait.collaboration.merging.material import wanted
 
     return wanted(path) or path.startswith("heads/")

@@ -96,7 +96,7 @@ class JobLine(Base):
 class StoredEvaluation(Base):
     """A model's per-item results on one split of a repository's tasks, kept for comparison.
 
-    Never shown item by item: the items belong to the data set's owner.
+    Item by item they are shown to nobody but who may read the data set's files.
     """
 
     __tablename__ = "evaluations"
