@@ -36,6 +36,7 @@ def optimise(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     after_epoch: Callable[[int], bool] | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> tuple[list[float], int]:
     """Train parameters in place.
 
@@ -51,6 +52,7 @@ def optimise(
         progress: called after each step.
         cancelled: asked before each step.
         after_epoch: called with the number of epochs done; the training ends if it returns true.
+        after_step: called with the number of steps done.
 
     Returns:
         The mean loss of each epoch, and how many steps were taken.
@@ -95,6 +97,8 @@ def optimise(
             done += 1
             if progress is not None:
                 progress(done, steps, value)
+            if after_step is not None:
+                after_step(done)
         losses.append(total / len(lengths))
         if after_epoch is not None and after_epoch(epoch + 1):
             break

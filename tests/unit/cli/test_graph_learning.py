@@ -52,15 +52,17 @@ def test_import_of_a_bundled_set(tmp_path: Path) -> None:
 
 def test_teach_refuses_what_it_cannot_teach(tmp_path: Path) -> None:
     made = Builder()
-    for place in range(60):
+    for place in range(120):
         made.label(f"e{place}", f"Thing {place}", language="en", source="s")
-        made.statement(f"e{place}", "next", object=f"e{(place + 1) % 60}", source="s")
+        made.statement(f"e{place}", "next", object=f"e{(place + 1) % 120}", source="s")
     write_graph(made.build(), tmp_path / "ring")
     few = ("--base", tmp_path, "-o", tmp_path / "out")
     with pytest.raises(BadInput, match="--how songs"):
         run("teach", tmp_path / "ring", *few, "--how", "songs")
     with pytest.raises(BadInput, match="no rule"):
         run("teach", tmp_path / "ring", *few, "--how", "rules")
+    with pytest.raises(BadInput, match=r"embeddings are saved there"):
+        run("teach", tmp_path / "ring", *few, "--embeddings", tmp_path)
     with pytest.raises(BadInput, match=r"config\.json"):
         run("teach", tmp_path / "ring", *few, "--how", "text")
     assert not (tmp_path / "out").exists()

@@ -30,6 +30,17 @@ def teach(
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 600,
     batch_size: Annotated[int, typer.Option(help="Sentences in a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 5e-4,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            help="Of entities: a folder that `plait graph embed` wrote (default: train new ones on "
+            "what is known).",
+        ),
+    ] = None,
+    rules_weight: Annotated[
+        float, typer.Option(help="Of rules: their loss's weight beside that of the labels.")
+    ] = 0.5,
     language: Annotated[str, typer.Option(help="Of the names in sentences.")] = "en",
     seed: Seed = 0,
     threads: Threads = None,
@@ -37,16 +48,17 @@ def teach(
 ) -> None:
     """Teach a text model what a graph knows, and measure it on entities left out of the questions.
 
-    Three in ten subjects are held out: no question of training names them. The judge is asked about
-    half of what the graph says of them; the other half, like all the rest, is known.
+    Half of what the graph says is known, the other half is asked about. Three in ten subjects are
+    held out for the test and others for validation: no question of training names them.
     """
     from plait.graphs.knowledge.teaching import Options
     from plait.graphs.knowledge.teaching import teach as run
     from plait.graphs.storage import read_graph
 
     options = Options(
-        how, steps, batch_size, learning_rate, language=language, seed=seed, threads=threads
-    )
+        how, steps, batch_size, learning_rate, embeddings, rules_weight,
+        language=language, seed=seed, threads=threads,
+    )  # fmt: skip
     told = run(read_graph(folder, verify=True), base, out, options, progress=_show)
     clear_line()
     if as_json:
@@ -67,6 +79,12 @@ def teach(
             told["by_predicate"].items(), key=lambda one: -one[1][1]
         )[:20]:
             print(f"{right:8.3f}{count:7,}  {name}")
+        if told.get("seen", {}).get("questions"):
+            seen, others = told["seen"]["questions"], told["seen"]["accuracy_of_others"]
+            print(
+                f"{seen:,} of the questions ask about statements that the embeddings were trained "
+                "on" + (f"; of the others {others:.3f} are right" if others is not None else "")
+            )
     print(f"{told['cpu_seconds']:.0f} CPU-seconds; the model is in {out}", file=sys.stderr)
 
 

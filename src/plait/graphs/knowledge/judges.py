@@ -16,10 +16,10 @@ import numpy as np
 
 from plait.errors import BadInput
 from plait.evaluation.metrics import Floats
-from plait.graphs.knowledge.masked import MAX_LENGTH, repeated
-from plait.graphs.knowledge.questions import LABELS, Material, Question
+from plait.graphs.knowledge.masked import MAX_LENGTH
+from plait.graphs.knowledge.questions import LABELS, Material, Question, drawn_anew
 from plait.graphs.knowledge.rules import WEIGHT, Pairs, Rule, penalty
-from plait.graphs.learn.embeddings import Embeddings
+from plait.graphs.knowledge.vectors import EntityVectors
 from plait.modeling import ARCHITECTURES, FOLDER
 from plait.pretrained import limited_threads, load_classifier
 from plait.training.loop import Progress, optimise
@@ -37,6 +37,8 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 3e-4
     rules_weight: float = WEIGHT
+    looks: int = 10
+    """How often the validation questions are asked: the weights of the best look are kept."""
     seed: int = 0
     threads: int | None = None
 
@@ -61,6 +63,12 @@ class Judge:
                 found.append(torch.softmax(logits, dim=-1)[:, 1].numpy())
         made: Floats = np.concatenate(found).astype(np.float64)
         return made
+
+    def loss(self, asked: Sequence[Question]) -> float:
+        """Return the mean loss of questions: minus the logarithm of what is right, in nats."""
+        sure = np.clip(self.probabilities([one.text for one in asked]), 1e-7, 1 - 1e-7)
+        true = np.array([one.true for one in asked], dtype=bool)
+        return float(-np.log(np.where(true, sure, 1 - sure)).mean())
 
     def right(self, asked: Sequence[Question]) -> Floats:
         """Return 1 for each question that is answered rightly, else 0."""
@@ -102,7 +110,7 @@ def plain(base: Path, seed: int = 0) -> Judge:
     return Judge(model, _TextAlone(inner))
 
 
-def with_entities(base: Path, held: Material, vectors: Embeddings, seed: int = 0) -> Judge:
+def with_entities(base: Path, held: Material, vectors: EntityVectors, seed: int = 0) -> Judge:
     """Return a model with a fresh head whose tokens attend to embeddings of the entities named.
 
     It begins by saying what `plain` of the same seed says. Vectors are standardised.
@@ -119,12 +127,12 @@ def with_entities(base: Path, held: Material, vectors: Embeddings, seed: int = 0
     )
 
     inner, tokenizer = load_classifier(Path(base), new_head=LABELS, seed=seed)
-    number = {name: place for place, name in enumerate(vectors.triples.entities)}
+    number = {name: place for place, name in enumerate(vectors.entities)}
     names: dict[str, int] = {}
     for place, identifier in enumerate(held.entities):
         if identifier in number:
             names.setdefault(held.names[place], number[identifier] + 1)
-    wide = vectors.entities
+    wide = vectors.values
     wide = (wide - wide.mean(axis=0)) / (wide.std(axis=0) + 1e-6)
     config = PlaitKnowledgeConfig(
         inner.config.to_dict(),
@@ -153,11 +161,17 @@ def train(
     rules: Sequence[Rule] = (),
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> float:
-    """Train a judge in place on the training questions; return the mean loss.
+) -> dict[str, Any]:
+    """Train a judge in place on the training questions, and keep its best look at validation.
+
+    All settings of one number of steps take as many: a look that is no better ends nothing.
 
     Args:
         rules: added to the loss, over pairs that are drawn beside each batch.
+
+    Returns:
+        The mean `loss` of training; of each look the `steps` done and the validation's loss; the
+        steps of the `best`.
 
     Raises:
         Cancelled: if `cancelled` says so.
@@ -165,15 +179,15 @@ def train(
     import torch
 
     random = np.random.default_rng(settings.seed)
-    asked = held.training
-    order = repeated(len(asked), settings.steps * settings.batch_size, random)
+    asked = drawn_anew(held, settings.steps * settings.batch_size, random)
     truth = torch.tensor([int(one.true) for one in asked])
     pairs = Pairs(held, rules, np.random.default_rng(settings.seed + 1)) if rules else None
+    watch = _Watch(judge, held.validation, max(1, settings.steps // max(1, settings.looks)))
 
     def loss(batch: list[int]) -> Any:
-        chosen = [order[i] for i in batch]
-        logits = judge.model(**judge.processor(text=[asked[i].text for i in chosen])).logits
-        found = torch.nn.functional.cross_entropy(logits, truth[chosen])
+        texts = [asked[i].text for i in batch]
+        logits = judge.model(**judge.processor(text=texts)).logits
+        found = torch.nn.functional.cross_entropy(logits, truth[batch])
         drawn = pairs.draw(settings.batch_size // 2) if pairs is not None else []
         if drawn:
             texts = [one[0] for one in drawn] + [one[1] for one in drawn]
@@ -192,7 +206,7 @@ def train(
         judge.model.train()
         losses, _ = optimise(
             list(judge.model.parameters()),
-            [len(asked[i].text) for i in order],
+            [len(one.text) for one in asked],
             loss,
             epochs=1,
             learning_rate=settings.learning_rate,
@@ -200,9 +214,41 @@ def train(
             random=random,
             progress=progress,
             cancelled=cancelled,
+            after_step=watch.look,
         )
-        judge.model.eval()
-    return losses[0]
+        watch.restore()
+    return {"loss": losses[0], "looks": watch.looks, "best": watch.best}
+
+
+class _Watch:
+    """Looks at the validation questions while a judge is trained, and keeps its best weights."""
+
+    def __init__(self, judge: Judge, asked: Sequence[Question], every: int) -> None:
+        self.judge, self.asked, self.every = judge, asked, every
+        self.looks: list[tuple[int, float]] = []
+        self.best = 0
+        self._state: dict[str, Any] = {}
+
+    def look(self, done: int) -> None:
+        """After a step."""
+        if done % self.every:
+            return
+        found = self.judge.loss(self.asked)
+        if not self.looks or found < min(one for _, one in self.looks):
+            self.best = done
+            self._state = {
+                name: held.detach().clone()
+                for name, held in self.judge.model.named_parameters()
+                if held.requires_grad
+            }
+        self.looks.append((done, found))
+        self.judge.model.train()
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self._state:
+            self.judge.model.load_state_dict(self._state, strict=False)
+        self.judge.model.eval()
 
 
 class _TextAlone:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """True and false sentences about a graph's entities, some of which training never asks about.
 
-A share of the subjects is held out: no question of training names them. Of what the graph says of
-them, half are the test's questions, and half stay known: knowledge may be taken from that half, so
-that what helps is to know other facts of an entity. A false sentence has the object (or subject) of
-another statement of the same predicate, so that how often something is said tells nothing.
+Half of what the graph says is known: knowledge may be taken from it. The other half is asked about,
+in training too: a model that has read a statement itself would learn to look for that alone, and
+find nothing in the test. Shares of the subjects are held out for the test and for validation; no
+question of training names them. So what helps is to know other facts of an entity. A false sentence
+has the object (or subject) of another statement of the same predicate, so that how often something
+is said tells nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +25,11 @@ from plait.graphs.read.templates import Template, templates_of
 from plait.recipes.graph import ENTITY
 
 HELD_OUT = 0.3
+"""Of the subjects, for the test."""
+VALIDATION = 0.15
 """Of the subjects."""
+ASKED = 0.5
+"""Of the statements."""
 LEAST = 40
 """Statements without which nothing can be asked."""
 LABELS = ("false", "true")
@@ -38,7 +44,7 @@ class Question:
     row: tuple[int, int, int]
     """The numbers of subject, predicate and object."""
     group: int
-    """The entity that it is about: a held-out one in the test."""
+    """The entity that it is about: a held-out one in validation and test."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,19 @@ class Material:
     relations: tuple[str, ...]
     facts: Rows
     known: Rows
-    """What knowledge may be taken from: all but the test's statements."""
+    """What knowledge may be taken from: no statement of it is asked about."""
     held_out: frozenset[int]
+    """The test's entities."""
+    watched: frozenset[int]
+    """The validation's entities."""
     training: tuple[Question, ...]
+    validation: tuple[Question, ...]
     testing: tuple[Question, ...]
+    """True and false in turn, of one statement each two."""
     templates: tuple[tuple[Template, ...], ...]
     """By predicate."""
+    symmetric: frozenset[int]
+    """The predicates that say the same from both ends."""
 
     def say(self, row: Sequence[int], template: int = 0) -> str:
         """Return a statement as a sentence, by one of its predicate's templates."""
@@ -100,6 +113,11 @@ def material(
             f"need labels in the language '{language}'."
         )
     known = templates_of(graph.file, relations)
+    symmetric = frozenset(
+        kinds[name]
+        for name, one in graph.file.predicates.items()
+        if name in kinds and one.symmetric
+    )
     made = Material(
         tuple(entities),
         tuple(names[one] for one in entities),
@@ -107,47 +125,70 @@ def material(
         rows,
         rows,
         frozenset(),
+        frozenset(),
+        (),
         (),
         (),
         tuple(tuple(known[one]) for one in relations),
+        symmetric,
     )
-    subjects = np.unique(rows[:, 0])
-    aside = frozenset(random.permutation(subjects)[: round(held_out * len(subjects))].tolist())
-    touching = np.isin(rows[:, [0, 2]], list(aside)).any(axis=1)
+    subjects = random.permutation(np.unique(rows[:, 0]))
+    first, second = round(held_out * len(subjects)), round(VALIDATION * len(subjects))
+    aside = frozenset(subjects[:first].tolist())
+    watched = frozenset(subjects[first : first + second].tolist())
+    of_test = np.isin(rows[:, [0, 2]], list(aside)).any(axis=1)
+    of_validation = np.isin(rows[:, [0, 2]], list(watched)).any(axis=1) & ~of_test
+    rest = ~of_test & ~of_validation
     # what is said of one pair of entities stays together, in whatever direction it is said
     pairs = np.sort(rows[:, [0, 2]], axis=1)
     _, pair = np.unique(pairs, axis=0, return_inverse=True)
     pair = pair.reshape(-1)
-    drawn = random.random(int(pair.max()) + 1) < 0.5
-    test = touching & drawn[pair]
-    symmetric = frozenset(
-        kinds[name]
-        for name, one in graph.file.predicates.items()
-        if name in kinds and one.symmetric
-    )
-    writer = _Writer(made, symmetric, random)
+    asked = (random.random(int(pair.max()) + 1) < ASKED)[pair]
+    writer = _Writer(made, random)
     # False statements of training name no entity aside either, and those of the test take from what
     # is said of entities aside alone: else to be familiar, or not, would tell what is false.
-    training = writer.questions(rows[~touching], rows[~touching], frozenset())
-    testing = writer.questions(rows[test], rows[touching], aside)
-    if len(training) < LEAST // 2 or len(testing) < LEAST // 4:
+    training = writer.questions(rows[asked & rest], rows[rest], frozenset())
+    validation = writer.questions(rows[asked & of_validation], rows[of_validation], watched)
+    testing = writer.questions(rows[asked & of_test], rows[of_test], aside)
+    if len(training) < LEAST // 2 or len(testing) < LEAST // 4 or not validation:
         raise BadInput(
-            f"Of {len(rows)} statements only {len(training)} questions for training and "
-            f"{len(testing)} for the test can be made; the graph is too small to be measured on."
+            f"Of {len(rows)} statements only {len(training)} questions for training, "
+            f"{len(validation)} for validation and {len(testing)} for the test can be made; the "
+            "graph is too small to be measured on."
         )
-    return Material(
-        made.entities, made.names, made.relations, rows, rows[~test], aside, training, testing,
-        made.templates,
-    )  # fmt: skip
+    return replace(
+        made,
+        known=rows[~asked],
+        held_out=aside,
+        watched=watched,
+        training=training,
+        validation=validation,
+        testing=testing,
+    )
+
+
+def drawn_anew(held: Material, count: int, random: np.random.Generator) -> list[Question]:
+    """Return so many training questions in random rounds, in each of which what is false is new.
+
+    The first round is the material's own questions.
+    """
+    writer = _Writer(held, random)
+    rows = np.array([one.row for one in held.training if one.true], dtype=np.int64)
+    aside = held.held_out | held.watched
+    pool = held.facts[~np.isin(held.facts[:, [0, 2]], list(aside)).any(axis=1)]
+    made: list[Question] = []
+    this = held.training
+    while len(made) < count:
+        made += [this[int(place)] for place in random.permutation(len(this))]
+        this = writer.questions(rows, pool, frozenset())
+    return made[:count]
 
 
 class _Writer:
     """Makes a true and a false question of each statement."""
 
-    def __init__(
-        self, held: Material, symmetric: frozenset[int], random: np.random.Generator
-    ) -> None:
-        self.held, self.symmetric, self.random = held, symmetric, random
+    def __init__(self, held: Material, random: np.random.Generator) -> None:
+        self.held, self.symmetric, self.random = held, held.symmetric, random
         self.true = {tuple(row) for row in held.facts.tolist()}
 
     def questions(self, rows: Rows, others: Rows, aside: frozenset[int]) -> tuple[Question, ...]:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from plait.graphs.graph import Graph
 from plait.graphs.knowledge import judges
 from plait.graphs.knowledge.masked import load_masked, masked_loss, train_masked
 from plait.graphs.knowledge.questions import Material, material
-from plait.graphs.knowledge.rules import rules_of
+from plait.graphs.knowledge.rules import WEIGHT, rules_of
 from plait.graphs.learn.training import Options as EmbeddingOptions
 from plait.pretrained import limited_threads
 
 HOWS = ("text", "entities", "rules", "plain")
+EMBEDDINGS = EmbeddingOptions("transe", 200, 64, batch_size=128, every=10, patience=5)
 WORDINGS = 3
 """Sentences of each statement that `text` trains on, where there are as many templates."""
 Progress = Callable[[int, int, float, str], None]
@@ -42,8 +43,10 @@ class Options:
     steps: int = 600
     batch_size: int = 32
     learning_rate: float = 5e-4
-    embeddings: EmbeddingOptions | None = None
-    """Of `entities` (None: ComplEx of 32 dimensions)."""
+    embeddings: EmbeddingOptions | Path | None = None
+    """Of `entities`: how to train them (None: `EMBEDDINGS`), or the folder of those that are."""
+    rules_weight: float = WEIGHT
+    """Of the rules' loss beside that of the labels."""
     language: str = "en"
     seed: int = 0
     threads: int | None = None
@@ -118,21 +121,35 @@ def judge_of(
     """
     told: dict[str, Any] = {}
     rules = rules_of(graph.file, held.relations) if options.how == "rules" else []
+    known = None
     if options.how == "entities":
-        from plait.graphs.knowledge.vectors import vectors_of
+        from plait.graphs.knowledge import vectors
 
-        chosen = options.embeddings or EmbeddingOptions(
-            "complex", 40, 32, batch_size=128, every=10, seed=options.seed, threads=options.threads
-        )
-        vectors = vectors_of(held, graph.file, chosen, progress=progress, cancelled=cancelled)
-        told["embeddings"] = {"options": asdict(chosen), "test": vectors.report["test"]}
-        judge = judges.with_entities(base, held, vectors, options.seed)
+        if isinstance(options.embeddings, Path):
+            found = vectors.given(options.embeddings, held)
+            known = vectors.seen(found, held, held.testing)
+        else:
+            chosen = options.embeddings or replace(
+                EMBEDDINGS, seed=options.seed, threads=options.threads
+            )
+            found = vectors.vectors_of(
+                held, graph.file, chosen, progress=progress, cancelled=cancelled
+            )
+        told["embeddings"] = {
+            "model": found.model,
+            "dimension": found.dimension,
+            "options": found.report.get("options"),
+            "test": found.report.get("test"),
+            "validation": found.report.get("validation"),
+        }
+        judge = judges.with_entities(base, held, vectors.by_name(found), options.seed)
     else:
         judge = judges.plain(base, options.seed)
     settings = judges.Settings(
         steps=options.steps,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        rules_weight=options.rules_weight,
         seed=options.seed,
         threads=options.threads,
     )
@@ -141,12 +158,17 @@ def judge_of(
         if progress is None
         else lambda done, total, loss: progress(done, total, loss, "training on questions")
     )
-    loss = judges.train(judge, held, settings, rules=rules, progress=show, cancelled=cancelled)
+    trained = judges.train(judge, held, settings, rules=rules, progress=show, cancelled=cancelled)
     right = judge.right(held.testing)
     kinds = np.array([one.row[1] for one in held.testing])
     told |= {
-        "questions": {"training": len(held.training), "test": len(held.testing)},
-        "loss": loss,
+        "questions": {
+            "training": len(held.training),
+            "validation": len(held.validation),
+            "test": len(held.testing),
+        },
+        **trained,
+        "validation_accuracy": float(judge.right(held.validation).mean()),
         "accuracy": float(right.mean()),
         "by_predicate": {
             held.relations[kind]: [float(right[kinds == kind].mean()), int((kinds == kind).sum())]
@@ -154,6 +176,11 @@ def judge_of(
         },
         "rules": [asdict(one) for one in rules],
     }
+    if known is not None:
+        told["seen"] = {
+            "questions": int(known.sum()),
+            "accuracy_of_others": None if known.all() else float(right[~known].mean()),
+        }
     if options.how == "entities":
         told["gates"] = [float(one.gate.detach()) for one in judge.model.attentions]
     return judge, told
@@ -212,5 +239,12 @@ def _check(options: Options) -> None:
     ):
         if not 1 <= value <= most:
             raise BadInput(f"--{name} must be from 1 to {most:,}, not {value:,}.")
+    if isinstance(options.embeddings, Path) and options.how != "entities":
+        raise BadInput(
+            f"--embeddings are what --how entities attends to; --how {options.how} has no use for "
+            "them."
+        )
+    if not 0 <= options.rules_weight <= 100:
+        raise BadInput(f"--rules-weight must be from 0 to 100, not {options.rules_weight}.")
     if not 0 < options.learning_rate <= 1:
         raise BadInput(f"--learning-rate must be above 0, at most 1, not {options.learning_rate}.")

@@ -11,7 +11,7 @@ import pytest
 
 from plait.errors import BadInput, Cancelled, Conflict
 from plait.graphs.graph import Builder, Graph
-from plait.graphs.knowledge.questions import material
+from plait.graphs.knowledge.questions import drawn_anew, material
 from plait.graphs.knowledge.rules import NOT_BOTH, SAME, Pairs, Rule, penalty, rules_of
 from plait.recipes.graph import GraphFile, Predicate
 
@@ -21,6 +21,8 @@ transformers = pytest.importorskip("transformers")
 from plait.graphs.knowledge.masked import load_masked, masked_loss, repeated, train_masked  # noqa: E402
 from plait.graphs.knowledge.teaching import Options, sentences, teach  # noqa: E402
 from plait.graphs.learn.training import Options as EmbeddingOptions  # noqa: E402
+from plait.graphs.learn.training import embed  # noqa: E402
+from plait.graphs.learn.triples import split, triples  # noqa: E402
 from plait.pretrained import load_classifier, load_own  # noqa: E402
 
 TOWNS, REGIONS = 40, 4
@@ -34,7 +36,7 @@ FILE = GraphFile(
 )
 
 
-def towns() -> Graph:
+def towns(near: int = 2) -> Graph:
     """Return towns of four regions that border towns of their own region."""
     made = Builder(FILE)
     for place in range(TOWNS):
@@ -43,7 +45,7 @@ def towns() -> Graph:
         made.label(region, f"Region{place % REGIONS}", language="en", source="s")
         made.statement(f"t{place}", "region", object=region, source="s")
         made.statement(f"t{place}", "size", value=str(1000 + place), source="s")
-        for step in (1, 2):
+        for step in range(1, near + 1):
             other = f"t{(place + REGIONS * step) % TOWNS}"
             made.statement(f"t{place}", "borders", object=other, source="s")
             made.statement(other, "borders", object=f"t{place}", source="s")
@@ -90,10 +92,17 @@ def test_questions_leave_entities_out() -> None:
     held = material(towns())
     assert "size" not in held.relations
     aside = held.held_out
-    assert aside and not any({q.row[0], q.row[2]} & aside for q in held.training)
+    both = aside | held.watched
+    assert aside and held.watched and not aside & held.watched
+    anew = drawn_anew(held, 3 * len(held.training), np.random.default_rng(1))
+    assert not any({q.row[0], q.row[2]} & both for q in (*held.training, *anew))
+    assert not any({q.row[0], q.row[2]} & aside for q in held.validation)
     assert all(q.group in aside for q in held.testing)
+    assert all(q.group in held.watched for q in held.validation)
+    assert len({q.row for q in anew if not q.true}) > len(held.training) / 2
+    assert sum(q.true for q in anew) * 2 == len(anew)
     known = {tuple(row) for row in held.known.tolist()}
-    asked = {q.row for q in held.testing if q.true}
+    asked = {q.row for q in (*held.training, *held.validation, *held.testing) if q.true}
     assert asked and not asked & known
     # neither is the statement known from its other end
     borders = held.relations.index("borders")
@@ -101,7 +110,7 @@ def test_questions_leave_entities_out() -> None:
     # half of what is said of the held-out entities stays known
     assert any({s, o} & aside for s, _, o in known)
     facts = {tuple(row) for row in held.facts.tolist()}
-    for question in (*held.training, *held.testing):
+    for question in (*held.training, *held.validation, *held.testing, *anew):
         assert (question.row in facts) == question.true
         assert held.names[question.row[0]] in question.text
     assert sum(q.true for q in held.testing) * 2 == len(held.testing)
@@ -147,7 +156,7 @@ def test_masked_words_are_learned(base: Path) -> None:
     model, tokenizer = load_masked(base)
     asked = [one.text for one in held.testing if one.true]
     before = masked_loss(model.eval(), tokenizer, asked)
-    train_masked(model, tokenizer, sentences(held), steps=40, learning_rate=3e-3, threads=1)
+    train_masked(model, tokenizer, sentences(held), steps=60, learning_rate=3e-3, threads=1)
     assert masked_loss(model, tokenizer, asked) < 0.7 * before
     order = repeated(3, 7, np.random.default_rng(0))
     assert sorted(order[:3]) == sorted(order[3:6]) == [0, 1, 2]
@@ -157,9 +166,9 @@ def test_masked_words_are_learned(base: Path) -> None:
 
 def test_vectors_of_entities_tell_what_the_text_cannot(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("pykeen")
-    graph = towns()
-    few: dict[str, Any] = {"steps": 120, "batch_size": 32, "learning_rate": 5e-3, "threads": 1}
-    vectors = EmbeddingOptions("complex", 20, 16, batch_size=32, every=10, threads=1)
+    graph = towns(near=4)
+    few: dict[str, Any] = {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "threads": 1}
+    vectors = EmbeddingOptions("transe", 60, 16, batch_size=32, every=10, threads=1)
     told = teach(graph, base, tmp_path / "e", Options("entities", embeddings=vectors, **few))
     alone = teach(graph, base, tmp_path / "p", Options("plain", **few))
     assert told["accuracy"] > alone["accuracy"] + 0.1
@@ -168,6 +177,48 @@ def test_vectors_of_entities_tell_what_the_text_cannot(base: Path, tmp_path: Pat
     load_classifier(tmp_path / "p")
     with pytest.raises(Conflict):
         teach(graph, base, tmp_path / "e", Options("plain", **few))
+
+
+def test_embeddings_of_one_s_own_are_attended_to(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pykeen")
+    graph = towns()
+    held = material(graph)
+    few: dict[str, Any] = {"steps": 5, "batch_size": 8, "threads": 1}
+    found = triples(graph)
+    parts = split(found, FILE)
+    options = EmbeddingOptions("distmult", 1, 8, batch_size=64, threads=1)
+    folder = embed(found, parts, options).save(tmp_path / "vectors")
+    own = Options("entities", embeddings=folder, **few)
+    told = teach(graph, base, tmp_path / "e", own)
+    assert told["embeddings"]["model"] == "distmult"
+    trained = {tuple(row) for row in parts.training.tolist()}
+    place = {name: one for one, name in enumerate(found.entities)}
+
+    def seen(row: tuple[int, int, int]) -> bool:
+        s, o = place[held.entities[row[0]]], place[held.entities[row[2]]]
+        kind = found.relations.index(held.relations[row[1]])
+        symmetric = held.relations[row[1]] == "borders"
+        return (s, kind, o) in trained or (symmetric and (o, kind, s) in trained)
+
+    assert told["seen"]["questions"] == 2 * sum(seen(q.row) for q in held.testing if q.true) > 0
+    assert 0 <= told["seen"]["accuracy_of_others"] <= 1
+    model, _ = load_own(tmp_path / "e")
+    assert model.vectors.shape == (len(found.entities) + 1, 16 // 2)
+    others = Builder(FILE)
+    for place_ in range(30):
+        for step in (1, 2):
+            others.statement(f"t{place_}", "borders", object=f"t{(place_ + step) % 30}", source="s")
+    few_only = triples(others.build())
+    lacking = embed(few_only, split(few_only, FILE), options).save(tmp_path / "lacking")
+    with pytest.raises(
+        BadInput, match=r"no vectors of 14 of the 44 .*: r0 \(Region0\).*plait graph"
+    ):
+        teach(graph, base, tmp_path / "x", Options("entities", embeddings=lacking, **few))
+    with pytest.raises(BadInput, match="saved there"):
+        teach(graph, base, tmp_path / "x", Options("entities", embeddings=tmp_path, **few))
+    with pytest.raises(BadInput, match="--how plain has no use"):
+        teach(graph, base, tmp_path / "x", Options("plain", embeddings=folder, **few))
+    assert not (tmp_path / "x").exists()
 
 
 def test_rules_and_text_and_what_is_refused(base: Path, tmp_path: Path) -> None:
