@@ -77,7 +77,8 @@ def verbalise(
     facts = facts_of(found, predicates=predicate, language=language, random=random)
     known = templates_of(found.file, predicates_of(facts), _templates(templates))
     names = sorted({name for fact in facts for name in fact.names[:2]})
-    material = Material(facts, known, names, symmetric=symmetric(found.file))
+    once = frozenset(name for name, one in found.file.predicates.items() if one.functional)
+    material = Material(facts, known, names, symmetric=symmetric(found.file), functional=once)
     made = say(material, count, random, varied=not plain)
     if out is None:
         for one in made:

@@ -117,6 +117,8 @@ class Phrases:
             return 0.0
         known = bool(_stems(object_) & self.values.get(predicate, frozenset()))
         if datatype == ENTITY:
+            if object_.islower() and not entity:  # where letters have capitals, names have one
+                return 0.0
             return {True: 1.0, False: 0.5, None: 0.9}[entity]
         return 1.0 if known or not entity else 0.6
 

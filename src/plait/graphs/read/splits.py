@@ -90,11 +90,14 @@ def split(
     words = {name: _third(builtin.NEUTRAL, name) for name in ("train", "validation", "test")}
     denials = {name: _third(builtin.DENIALS, name) for name in ("train", "validation", "test")}
     same = symmetric(graph.file)
+    once = frozenset(name for name, one in graph.file.predicates.items() if one.functional)
 
     def make(entities: str, templates: str, role: str, count: int) -> list[Example]:
         held = by_entity[entities] or by_entity["train"]
         names = sorted({name for fact in held for name in fact.names[:2]})
-        material = Material(held, by_template[templates], names, denials[role], words[role], same)
+        material = Material(
+            held, by_template[templates], names, denials[role], words[role], same, once
+        )
         # Tests say what the graph says: only there can names and values be known or not.
         exchanged = EXCHANGED if role == "train" else 0.0
         return verbalise(material, count, random, exchanged=exchanged)

@@ -46,6 +46,8 @@ class Mention:
     """The least of the tokens' probabilities of their tags."""
     predicates: Mapping[str, float] | None = None
     """Of words that say a predicate, how probable each is; None: the tagger does not tell."""
+    other: float = 0.0
+    """How probable it is that a subject is an object, or an object a subject."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Reading:
     probabilities: tuple[float, ...] | None = None
     predicates: Mapping[str, Floats] | None = None
     """Of each predicate, the probability of its tags at each token."""
+    ends: Mapping[str, Floats] | None = None
+    """The probability of being in a subject (S), and in an object (O), at each token."""
 
 
 def mentions(tokens: Sequence[str], reading: Reading) -> list[Mention]:
@@ -97,7 +101,10 @@ def mentions(tokens: Sequence[str], reading: Reading) -> list[Mention]:
             total = max(sum(sums.values()), 1e-9)
             shares = {name: one / total for name, one in sums.items()}
         text = " ".join(tokens[start:end])
-        found.append(Mention(kind, start, end, text, least, shares))
+        other = 0.0
+        if kind != "P" and reading.ends is not None:
+            other = float(reading.ends["O" if kind == "S" else "S"][start:end].min())
+        found.append(Mention(kind, start, end, text, least, shares, other))
 
     for place, tag in enumerate(reading.tags):
         letter, _, name = tag.partition("-")
@@ -124,7 +131,7 @@ def assemble(
     """
     from scipy.optimize import linear_sum_assignment
 
-    found = snapped(tokens, found, is_entity)
+    found = balanced(snapped(tokens, found, is_entity), is_entity)
     subjects = [one for one in found if one.kind == "S"]
     said = [one for one in found if one.kind == "P"]
     lists = _lists(tokens, found)
@@ -204,6 +211,27 @@ def snapped(
         held.append(replace(one, start=span[0], end=span[1], text=" ".join(tokens[slice(*span)])))
         done |= set(range(*span))
     return sorted(held, key=lambda one: one.start)
+
+
+def balanced(found: Sequence[Mention], is_entity: Callable[[str], bool | None]) -> list[Mention]:
+    """Return mentions among which is a subject and an object, where words say a predicate.
+
+    Where all ends are of one kind, one is taken for the other, as no fact lacks either
+    (constraints on what is inferred: Roth and Yih 2004): for a subject a known entity if there is
+    one, for an object none if there is one, then the likeliest.
+    """
+    ends = [one for one in found if one.kind != "P"]
+    kinds = {one.kind for one in ends}
+    if len(ends) < 2 or len(kinds) == 2 or len(ends) == len(found):
+        return list(found)
+    wanted = ({"S", "O"} - kinds).pop()
+    can = [one for one in ends if wanted == "O" or number_of(one.text) is None]
+    if not can:
+        return list(found)
+    entity = wanted == "S"
+    best = max(can, key=lambda one: (bool(is_entity(one.text)) == entity, one.other, -one.start))
+    turned = replace(best, kind=wanted, probability=best.other, other=best.probability)
+    return [turned if one is best else one for one in found]
 
 
 def _named(text: str, is_entity: Callable[[str], bool | None]) -> bool:
@@ -313,6 +341,7 @@ def decode(probabilities: Floats, labels: Sequence[str], caution: float = 1.0) -
         tuple(LABELS[one] for one in chosen),
         tuple(float(table[place, one]) for place, one in enumerate(chosen)),
         predicates or None,
+        {kind: table[:, [_PLACE[f"B-{kind}"], _PLACE[f"I-{kind}"]]].sum(axis=1) for kind in "SO"},
     )
 
 

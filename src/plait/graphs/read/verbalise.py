@@ -54,6 +54,8 @@ class Material:
     denials: Sequence[str] = builtin.DENIALS
     neutral: Sequence[str] = builtin.NEUTRAL
     symmetric: Collection[str] = ()
+    functional: Collection[str] = ()
+    """Predicates with one value, of which no list is made though sources contradict."""
 
 
 def verbalise(
@@ -224,10 +226,12 @@ class Writer:
         if right and right[0].kind == "S" and right[1].text.startswith("'s"):
             rest = [replace(right[1], text=right[1].text.removeprefix("'s")), *right[2:]]
             return [*left, Piece(f"{word}its"), *_stopped(rest), Piece(".")]
-        named = [
-            replace(one, kind="", facts=(), predicate="", text="the country")
-            if one.kind == "S" else one for one in right
-        ]  # fmt: skip
+        named: list[Piece] = []
+        for one in right:
+            if one.kind == "S":
+                article = "" if named and named[-1].text.endswith("the ") else "the "
+                one = Piece(f"{article}country")
+            named.append(one)
         return [*left, Piece(word), *_lowered(_stopped(named)), Piece(".")]
 
     def _pieces(self, wording: Sequence[str], facts: Sequence[Fact], number: int) -> list[Piece]:
@@ -286,7 +290,8 @@ class Writer:
     def _like(self, fact: Fact) -> list[Fact]:
         """Return the fact, or several of one subject and predicate to be listed."""
         same = self._objects[fact.subject, fact.predicate]
-        if not self.varied or len(same) < 2 or self.random.random() > LISTED:
+        once = fact.predicate in self.material.functional
+        if not self.varied or once or len(same) < 2 or self.random.random() > LISTED:
             return [fact]
         order = self.random.permutation(len(same))[: int(self.random.integers(2, 5))]
         return [same[int(k)] for k in order]

@@ -134,6 +134,19 @@ def test_articles_stand_outside_of_names() -> None:
         assert {one[0] for one in made.triples} == {name}
 
 
+def test_what_can_be_one_thing_only_is_no_list() -> None:
+    paris = next(one for one in facts_of(atlas()) if one.object == "Paris")
+    facts = [paris, replace(paris, object="Lutetia", said=("Lutetia",))]
+    template = parse("capital", "The [capital of] the {subject} is {object}.")
+    lists = Material(facts, {"capital": [template]}, ["Rome"])
+    single = replace(lists, functional={"capital"})
+    random = np.random.default_rng(0)
+    assert any(len(one.triples) == 2 for one in verbalise(lists, 60, random) if one.kind == "plain")
+    made = verbalise(single, 200, random)
+    assert all(len(one.triples) == 1 for one in made if one.kind == "plain")
+    assert not any("the the" in one.text for one in made)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_tags_and_triples_agree_whatever_varies(seed: int) -> None:
     graph = atlas()

@@ -67,6 +67,32 @@ def test_an_entity_is_the_subject_of_a_literal_whatever_the_tags_say() -> None:
     }
 
 
+def test_a_fact_with_two_ends_of_one_kind_has_both() -> None:
+    labels = labels_of(["capital"])
+    words = ["Lima", "is", "the", "capital", "of", "Peru"]
+    table = np.full((len(words), len(labels)), 0.001)
+    table[:, 0] = 0.9
+    for place, tag, other in ((0, "B-S", "B-O"), (5, "B-S", "B-O")):
+        table[place, [labels.index(tag), labels.index(other), 0]] = 0.6, 0.3, 0.05
+    table[3, [labels.index("B-P:capital"), 0]] = 0.9, 0.05
+    reading = decode(table, labels)
+    assert reading.tags == ("B-S", "O", "O", "B-P", "O", "B-S")
+    (found,) = assemble(words, mentions(words, reading), PHRASES, is_entity)
+    assert found.triple() == ("Peru", "capital", "Lima")
+    assert found.sure[2] == pytest.approx(0.301)  # it was taken for a subject
+    # of numbers and names the name becomes the subject
+    words = ["13,000", "people", "in", "Peru"]
+    held = mentions(words, Reading(("B-O", "B-P", "O", "B-O")))
+    (found,) = assemble(words, held, PHRASES, is_entity)
+    assert found.triple() == ("Peru", "population", "13,000")
+
+
+def test_a_word_without_a_capital_is_no_entity() -> None:
+    assert read("The [border between|P1=borders] [Peru|S1] and [Chile|O1] is [long|O1].") == {
+        ("Peru", "borders", "Chile")
+    }
+
+
 def test_a_name_that_is_tagged_in_part_is_taken_whole() -> None:
     words = ["Ivory", "Coast", "borders", "Ghana", "."]
     tags = ("O", "B-S", "B-P", "B-O", "O")
