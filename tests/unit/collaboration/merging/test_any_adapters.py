@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from plait.collaboration.merging.adapters import CONFIG, WEIGHTS, combine, lineage_of
-from plait.collaboration.merging.plan import Plan, State, make_plan, plan_without
-from plait.lineage import Contribution, Lineage, Origin, Withdrawal, dump_lineage, parse_lineage
+from plait.collaboration.merging.plan import Plan, State
+from plait.lineage import Origin, Withdrawal, dump_lineage, parse_lineage
 from plait.recipes.project import ProjectSpec, parse_project
+
+from .line import Line
 
 REPO = "ann/adapter"
 MODULE = "base_model.model.query"
@@ -35,13 +37,10 @@ SEEDS = st.dictionaries(st.integers(1, 40), st.integers(1, 6), min_size=1, max_s
 
 
 @dataclass
-class Shelf:
-    """An adapter's main as a line of states, and the folder of every commit's files."""
+class Shelf(Line):
+    """An adapter's main, and the folder of every commit's files."""
 
-    folder: Path
-    project: ProjectSpec
-    states: list[State] = field(default_factory=list)
-    contributions: dict[int, tuple[Contribution, int]] = field(default_factory=dict)
+    project: ProjectSpec = field(default_factory=ProjectSpec)
 
     def put(self, revision: str, weights: bytes, config: bytes) -> Origin:
         place = self.folder / revision
@@ -64,36 +63,14 @@ class Shelf:
 
     def propose(self, number: int, seed: int, at: int = 0) -> None:
         origin = self.adapter(f"c{number:011x}" + 28 * "0", seed)
-        made = Contribution(number, "ann", "org", "t", origin.revision, dict(origin.files))
-        self.contributions[number] = made, at
-
-    def made_by(self, origin: Origin) -> Lineage | None:
-        found = [one for one in self.states if one.weights.revision == origin.revision]
-        return found[0].fused if found else None
-
-    def is_ancestor(self, old: str, later: str) -> bool:
-        order = [one.weights.revision for one in self.states]
-        return order.index(old) <= order.index(later)
-
-    def merge(self, number: int) -> bytes:
-        made, at = self.contributions[number]
-        plan = make_plan(self.states[-1], self.states[at], made, self.is_ancestor, self.made_by)
-        return self.land(plan)
-
-    def withdraw(self, number: int) -> bytes:
-        lineage = self.states[-1].fused
-        assert lineage is not None
-        plan = plan_without(lineage, number, self.is_ancestor, self.made_by)
-        return self.land(plan, (*lineage.withdrawn, Withdrawal(number, "0" * 40, "ann")))
+        self.add(number, origin, at)
 
     def land(self, plan: Plan, withdrawn: tuple[Withdrawal, ...] = ()) -> bytes:
         def fetch(one: Origin, folder: Path) -> None:
             shutil.copytree(self.folder / one.revision, folder)
 
         made = combine(plan, self.project, fetch, self.folder)
-        earlier = self.states[-1].lineage
-        gone = withdrawn or (earlier.withdrawn if earlier is not None else ())
-        written = dump_lineage(lineage_of(plan, made, gone))
+        written = dump_lineage(lineage_of(plan, made, self.gone(withdrawn)))
         origin = self.put(f"{len(self.states):012x}" + 28 * "0", made.weights, made.config)
         self.states.append(State(origin, parse_lineage(written)))
         assert self.states[-1].fused is not None
@@ -117,7 +94,7 @@ def _small(place: Path) -> Iterator[None]:
 
 
 def shelf(place: Path, seeds: dict[int, int], project: str = "") -> Shelf:
-    made = Shelf(Path(tempfile.mkdtemp(dir=place)), parse_project(project.encode()))
+    made = Shelf(Path(tempfile.mkdtemp(dir=place)), project=parse_project(project.encode()))
     made.states.append(State(made.adapter(f"{0:040x}", 0), None))
     for number, seed in seeds.items():
         made.propose(number, seed)

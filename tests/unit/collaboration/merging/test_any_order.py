@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +16,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from plait.collaboration.merging.plan import Plan, State, make_plan, plan_without
+from plait.collaboration.merging.plan import Plan, State
 from plait.collaboration.merging.search import recipe_of, search
 from plait.errors import NotFound
 from plait.fusion.search import Candidate
 from plait.fusion.verification import carry_over
 from plait.fusion.weights import fused_tensors
-from plait.lineage import Contribution, Lineage, Origin, Withdrawal
+from plait.lineage import Lineage, Origin, Withdrawal
 from plait.recipes.project import FusionSpec
+
+from .line import Line
 
 NAME = "model.safetensors"
 REPO = "commons/model"
 SPEC = FusionSpec(methods=("task_arithmetic", "ties"), budget=3)
 
 
-@dataclass
-class World:
-    """A repository's main as a line of states, and the folder of every commit's weights."""
-
-    folder: Path
-    states: list[State] = field(default_factory=list)
-    contributions: dict[int, tuple[Contribution, int]] = field(default_factory=dict)
-    """Each with the place of the state that it was made from."""
+class World(Line):
+    """A model's main, and the folder of every commit's weights."""
 
     def write(self, revision: str, weights: np.ndarray) -> Origin:
         place = self.folder / revision
@@ -54,27 +50,7 @@ class World:
         fork = self.states[at].weights
         before = load_file(self.folder / fork.revision / NAME)["layer.weight"]
         origin = self.write(f"c{number:039x}", (before + 0.1 * draw(seed)).astype(np.float32))
-        made = Contribution(number, "ann", "org", "t", origin.revision, dict(origin.files))
-        self.contributions[number] = made, at
-
-    def made_by(self, origin: Origin) -> Lineage | None:
-        found = [one for one in self.states if one.weights.revision == origin.revision]
-        return found[0].fused if found else None
-
-    def is_ancestor(self, old: str, later: str) -> bool:
-        order = [one.weights.revision for one in self.states]
-        return order.index(old) <= order.index(later)
-
-    def merge(self, number: int) -> str:
-        made, at = self.contributions[number]
-        plan = make_plan(self.states[-1], self.states[at], made, self.is_ancestor, self.made_by)
-        return self.land(plan)
-
-    def withdraw(self, number: int) -> str:
-        lineage = self.states[-1].fused
-        assert lineage is not None
-        plan = plan_without(lineage, number, self.is_ancestor, self.made_by)
-        return self.land(plan, (*lineage.withdrawn, Withdrawal(number, "0" * 40, "ann")))
+        self.add(number, origin, at)
 
     def land(self, plan: Plan, withdrawn: tuple[Withdrawal, ...] = ()) -> str:
         """Fuse a plan as the merge job does, with a search over made-up scores of the weights."""
@@ -86,8 +62,7 @@ class World:
         else:
             shutil.copytree(self.folder / plan.base.revision, out)
         origin = Origin(REPO, revision, {NAME: sha(out)})
-        earlier = self.states[-1].lineage
-        gone = withdrawn or (earlier.withdrawn if earlier is not None else ())
+        gone = self.gone(withdrawn)
         lineage = Lineage(plan.base, plan.contributions, {}, dict(origin.files), withdrawn=gone)
         self.states.append(State(origin, lineage))
         return sha(out)
