@@ -53,11 +53,9 @@ def name_of(entity: Mapping[str, Any], language: str = "en") -> str:
 
 def nodes(graph: Graph, *, deprecated: bool = False) -> Iterator[list[dict[str, Any]]]:
     """Yield batches of nodes: ``{"id", "labels", "properties"}``."""
-    literals = _literals(graph, deprecated=deprecated)
-    for batch in graph.entities.to_batches(max_chunksize=BATCH):
+    for batch in with_literals(graph, deprecated=deprecated):
         made = []
-        for row in batch.to_pylist():
-            held = literals.pop(row["id"], [])
+        for row, held in batch:
             properties: dict[str, Any] = {
                 "id": row["id"],
                 "name": name_of(row),
@@ -92,8 +90,12 @@ def relationships(
     table = graph.statements.filter(pc.equal(graph.statements.column("datatype"), ENTITY))
     if not deprecated:
         table = table.filter(pc.not_equal(table.column("rank"), schema.DEPRECATED))
-    for predicate in sorted(pc.unique(table.column("predicate")).to_pylist()):
-        held = table.filter(pc.equal(table.column("predicate"), predicate))
+    # A stable sort: within a predicate rows stay in canonical order.
+    table = table.sort_by("predicate").combine_chunks()
+    ends = pc.run_end_encode(table.column("predicate").combine_chunks()).run_ends.to_pylist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        held = table.slice(start, end - start)
+        predicate = held.column("predicate")[0].as_py()
         for batch in held.to_batches(max_chunksize=BATCH):
             yield (
                 predicate,
@@ -108,6 +110,35 @@ def relationships(
                     for row in batch.to_pylist()
                 ],
             )
+
+
+def with_literals(
+    graph: Graph, *, deprecated: bool = False
+) -> Iterator[list[tuple[dict[str, Any], list[dict[str, Any]]]]]:
+    """Yield batches of entities, each with the statements that give it literals.
+
+    Both tables are sorted by the entity, so that they are read side by side and neither is held as
+    Python's objects.
+    """
+    import pyarrow.compute as pc
+
+    table = graph.statements.filter(pc.not_equal(graph.statements.column("datatype"), ENTITY))
+    if not deprecated:
+        table = table.filter(pc.not_equal(table.column("rank"), schema.DEPRECATED))
+    rows = (row for batch in table.to_batches(max_chunksize=BATCH) for row in batch.to_pylist())
+    literal = next(rows, None)
+    for batch in graph.entities.to_batches(max_chunksize=BATCH):
+        made = []
+        for entity in batch.to_pylist():
+            # By code points, as Arrow sorts by their bytes in UTF-8.
+            while literal is not None and literal["subject"] < entity["id"]:
+                literal = next(rows, None)  # of what is no entity of the table
+            held = []
+            while literal is not None and literal["subject"] == entity["id"]:
+                held.append(literal)
+                literal = next(rows, None)
+            made.append((entity, held))
+        yield made
 
 
 def typed(value: str, datatype: str) -> Any:
@@ -136,16 +167,4 @@ def _by_predicate(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             # Lists in Cypher hold values of one kind.
             values = [str(value) for value in values]
         held[predicate] = values
-    return held
-
-
-def _literals(graph: Graph, *, deprecated: bool) -> dict[str, list[dict[str, Any]]]:
-    import pyarrow.compute as pc
-
-    table = graph.statements.filter(pc.not_equal(graph.statements.column("datatype"), ENTITY))
-    if not deprecated:
-        table = table.filter(pc.not_equal(table.column("rank"), schema.DEPRECATED))
-    held: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        held.setdefault(row["subject"], []).append(row)
     return held

@@ -138,6 +138,9 @@ def schema(table: str) -> pa.Schema:
     return pa.schema(fields[table])
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def statement_id(statement: Any) -> str:
     """Return a statement's identifier: 128 bits of BLAKE2b over what is said, of when, by whom.
 
@@ -147,7 +150,7 @@ def statement_id(statement: Any) -> str:
     The same statement of the same source has the same identifier in every graph, so that graphs are
     united by it; what is *about* a statement (confidence, rank, evidence) is no part of it.
     """
-    said = json.dumps([statement.get(name) for name in IDENTITY], ensure_ascii=False)
+    said = _encode([statement.get(name) for name in IDENTITY])
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 

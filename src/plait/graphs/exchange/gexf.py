@@ -19,7 +19,7 @@ from plait.graphs import schema
 from plait.graphs.exchange.formats import Imported, Progress
 from plait.graphs.exchange.xml import Writer, elements, local
 from plait.graphs.graph import Graph
-from plait.graphs.propertygraph import name_of
+from plait.graphs.propertygraph import name_of, with_literals
 from plait.recipes.graph import ENTITY
 
 VERSIONS = {"1.3": "http://gexf.net/1.3", "1.2": "http://www.gexf.net/1.2draft"}
@@ -144,13 +144,7 @@ def write(
     """
     if version not in VERSIONS:
         raise BadInput(f"GEXF has no version '{version}' here; write 1.3 or 1.2.")
-    literals, edges, degrees = _parts(graph)
-    columns = [
-        predicate
-        for predicate, _ in Counter(
-            predicate for held in literals.values() for predicate in held
-        ).most_common(MAX_COLUMNS)
-    ]
+    columns, edges, degrees = _parts(graph)
     writer = Writer(out)
     writer.start("gexf", xmlns=VERSIONS[version], version=version)
     writer.start("meta")
@@ -169,45 +163,37 @@ def write(
         kind = "double" if title == "confidence" else "string"
         writer.element("attribute", id=f"e{place}", title=title, type=kind)
     writer.end()
-    _nodes(writer, graph, literals, columns, degrees, progress)
+    _nodes(writer, graph, columns, degrees, progress)
     _edges(writer, edges, progress)
     writer.end()
     writer.end()
 
 
-def _parts(graph: Graph) -> tuple[dict[str, dict[str, list[str]]], list[Any], Counter[str]]:
+def _parts(graph: Graph) -> tuple[list[str], list[Any], Counter[str]]:
+    """Return the columns of literals, the edges, and how many each node has."""
     import pyarrow.compute as pc
 
     table = graph.statements
     table = table.filter(pc.not_equal(table.column("rank"), schema.DEPRECATED))
     is_edge = pc.equal(table.column("datatype"), ENTITY)
-    literals: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    plain = table.filter(pc.invert(is_edge)).select(["subject", "predicate", "value"])
-    for batch in plain.to_batches(max_chunksize=_STEP):
-        for row in batch.to_pylist():
-            held = literals[row["subject"]][row["predicate"]]
-            if row["value"] not in held:
-                held.append(row["value"])
+    pairs = table.filter(pc.invert(is_edge)).group_by(["subject", "predicate"]).aggregate([])
+    counted = pairs.group_by("predicate").aggregate([([], "count_all")])
+    columns = sorted(
+        zip(*(one.to_pylist() for one in counted.itercolumns()), strict=True),
+        key=lambda one: (-one[1], one[0]),
+    )
     edges = table.filter(is_edge).select(["id", "subject", "object", *_EDGE])
     degrees: Counter[str] = Counter()
     for end in ("subject", "object"):
         counted = edges.group_by(end).aggregate([([], "count_all")])
-        degrees.update(
-            dict(
-                zip(
-                    counted.column(end).to_pylist(),
-                    counted.column("count_all").to_pylist(),
-                    strict=True,
-                )
-            )
-        )
-    return literals, edges.to_batches(max_chunksize=_STEP), degrees
+        degrees.update(dict(zip(*(one.to_pylist() for one in counted.itercolumns()), strict=True)))
+    named = [str(predicate) for predicate, _ in columns[:MAX_COLUMNS]]
+    return named, edges.to_batches(max_chunksize=_STEP), degrees
 
 
 def _nodes(
     writer: Writer,
     graph: Graph,
-    literals: dict[str, dict[str, list[str]]],
     columns: list[str],
     degrees: Counter[str],
     progress: Progress,
@@ -215,10 +201,12 @@ def _nodes(
     colours = _colours(sorted({tuple(one) for one in graph.entities.column("sources").to_pylist()}))
     writer.start("nodes", count=graph.entities.num_rows)
     done = 0
-    for batch in graph.entities.to_batches(max_chunksize=_STEP):
-        for row in batch.to_pylist():
+    for batch in with_literals(graph):
+        for row, literals in batch:
             writer.start("node", id=row["id"], label=name_of(row))
-            held = literals.get(row["id"], {})
+            held: dict[str, dict[str, None]] = defaultdict(dict)
+            for one in literals:
+                held[one["predicate"]][one["value"]] = None
             values = [
                 ("n0", JOINED.join(row["types"])),
                 ("n1", JOINED.join(row["sources"])),
@@ -234,7 +222,7 @@ def _nodes(
             writer.element("color", r=red, g=green, b=blue)
             writer.element("size", value=round(4 + degrees[row["id"]] ** 0.5, 2))
             writer.end()
-        done += batch.num_rows
+        done += len(batch)
         progress(done, "writing nodes")
     writer.end()
 

@@ -13,6 +13,8 @@ VOCABULARY = "urn:plait:vocabulary:"
 """The names of the columns of a statement, in RDF."""
 
 _IRI = re.compile(r"(https?|urn|ftp|mailto|tag|doi|info):[^\s<>\"{}|\\^`]+\Z", re.IGNORECASE)
+_KEPT = 1 << 16
+"""Identifiers that are kept when they have been made; files name the same ones again and again."""
 _BAD = re.compile(r"[\s<>\"{}|\\^`\x00-\x20]")
 
 
@@ -21,6 +23,7 @@ class Names:
 
     def __init__(self, prefixes: Mapping[str, str]) -> None:
         self._prefixes = dict(prefixes)
+        self._known: dict[str, str] = {}
         # The longest address first, so that a nested one wins.
         self._spelled = sorted(
             ((at, name) for name, at in prefixes.items()), key=lambda one: -len(one[0])
@@ -39,6 +42,14 @@ class Names:
 
     def identifier(self, iri: str) -> str:
         """Return the identifier of an IRI; the other way round of `iri`."""
+        found = self._known.get(iri)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[iri] = self._identifier(iri)
+        return found
+
+    def _identifier(self, iri: str) -> str:
         if iri.startswith(LOCAL):
             return unquote(iri[len(LOCAL) :])
         for at, name in self._spelled:

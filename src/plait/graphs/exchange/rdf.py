@@ -10,8 +10,9 @@ triples alone: they are spoken of and not asserted.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from plait.errors import BadInput, MissingExtra
 from plait.graphs import schema
 from plait.graphs.exchange.formats import Imported, Progress
 from plait.graphs.exchange.names import VOCABULARY, Names
-from plait.graphs.graph import Graph
+from plait.graphs.graph import Builder, Graph
 from plait.graphs.identity import claim
 from plait.recipes.graph import ENTITY
 
@@ -32,11 +33,18 @@ XSD = "http://www.w3.org/2001/XMLSchema#"
 _MAIN = (RDFS + "label", SKOS + "prefLabel")
 _OTHER = (SKOS + "altLabel",)
 _SAME = {OWL + "sameAs": schema.SAME, OWL + "differentFrom": schema.DIFFERENT}
+_NAMES = _MAIN + _OTHER
+_REIFIES, _TYPE = RDF + "reifies", RDF + "type"
 _WHOLE = ("int", "long", "short", "byte", "nonNegativeInteger", "positiveInteger", "unsignedInt",
           "unsignedLong", "negativeInteger", "nonPositiveInteger")  # fmt: skip
 _ABOUT = ("source", "licence", "confidence", "recorded", "valid_from", "valid_to", "rank")
 _QUADS = ("nquads", "trig", "jsonld")
 _STEP = 50_000
+_KEPT = 1 << 16
+"""Nodes that are kept when they have been made; most are needed again soon."""
+WINDOW = 1_000
+"""Triples that may stand between one and what is said about it, before a file is read whole."""
+_NESTED = "A statement about a statement was left out."
 
 
 def read(path: Path, into: Imported, *, format: str, progress: Progress) -> None:
@@ -48,100 +56,221 @@ def read(path: Path, into: Imported, *, format: str, progress: Progress) -> None
     """
     ox = _oxigraph()
     names = Names(into.builder.file.prefixes)
-    about = _annotations(ox, path, format, names)
-    done = 0
-    for quad in _parse(ox, path, format):
-        done += 1
+    try:
+        _Stream(ox, into, names).read(_parse(ox, path, format), progress)
+    except _ScatteredError:
+        # What is said about statements stands far from them; only the whole file tells.
+        into.builder, into.notes = Builder(into.builder.file), Counter()
+        _read_whole(ox, into, names, _parse(ox, path, format), progress)
+
+
+class _ScatteredError(Exception):
+    """A file says something of a statement that was taken for whole already."""
+
+
+class _Stream:
+    """Takes triples with what is said about them as they come, near each other, and keeps few.
+
+    That is how Plait and most programs write them. A triple waits until `WINDOW` others have come,
+    since what is about it follows it, if anything does.
+
+    Raises:
+        _ScatteredError: something about a triple comes later than that.
+    """
+
+    def __init__(self, ox: Any, into: Imported, names: Names) -> None:
+        self._ox, self._into, self._names = ox, into, names
+        # Of each triple that waits: the sources that assert it, and what reifiers say.
+        self._waiting: dict[Any, tuple[list[str], list[dict[str, Any]]]] = {}
+        self._plain: set[int] = set()
+        self._annotated: set[int] = set()
+        """Hashes of the triples that no longer wait."""
+        self._closed: set[int] = set()
+        """Hashes of the reifiers whose quads have ended."""
+        self._subjects: set[str] = set()
+        """Blank nodes that are subjects of statements, and so must be no reifiers."""
+        self._reifier: Any = None
+        self._triple: Any = None
+        self._row: dict[str, Any] = {}
+
+    def read(self, quads: Iterator[Any], progress: Progress) -> None:
+        """Add all of a file's statements."""
+        ox, names = self._ox, self._names
+        for done, quad in enumerate(quads, start=1):
+            if done % _STEP == 0:
+                progress(done, "reading triples")
+            subject, predicate = quad.subject, quad.predicate.value
+            if self._reifier is not None and subject != self._reifier:
+                self._close()
+            if predicate == _REIFIES and isinstance(quad.object, ox.Triple):
+                self._open(subject, quad.object)
+            elif predicate.startswith(VOCABULARY) and subject == self._reifier:
+                _tell(names, self._row, predicate, quad.object.value)
+            elif isinstance(subject, ox.BlankNode) and (
+                subject == self._reifier or hash(subject.value) in self._closed
+            ):
+                if predicate.startswith(VOCABULARY):
+                    raise _ScatteredError
+            elif predicate.startswith(VOCABULARY):
+                raise _ScatteredError
+            elif isinstance(subject, ox.Triple) or isinstance(quad.object, ox.Triple):
+                self._into.note(_NESTED)
+            else:
+                if isinstance(subject, ox.BlankNode):
+                    self._subjects.add(subject.value)
+                source = _source(ox, self._into, names, quad)
+                if not _describe(ox, self._into, names, quad, source):
+                    self._wait(quad, source)
+        if self._reifier is not None:
+            self._close()
+        while self._waiting:
+            self._release()
+
+    def _open(self, reifier: Any, triple: Any) -> None:
+        if self._reifier is not None or hash(_key(reifier)) in self._closed:
+            raise _ScatteredError  # one reifier of two triples, or come back to
+        if _key(reifier) in self._subjects:
+            raise _ScatteredError
+        self._reifier, self._triple, self._row = reifier, triple, {"evidence": []}
+
+    def _close(self) -> None:
+        triple, row = self._triple, self._row
+        self._closed.add(hash(_key(self._reifier)))
+        self._reifier = self._triple = None
+        if hash(triple) in self._plain or hash(triple) in self._annotated:
+            raise _ScatteredError
+        if row.get("rank") == schema.DEPRECATED:
+            _statement(self._ox, self._into, self._names, triple, self._into.source, row)
+        self._waiting.setdefault(triple, ([], []))[1].append(row)
+        self._bound()
+
+    def _wait(self, quad: Any, source: str) -> None:
+        triple = self._ox.Triple(quad.subject, quad.predicate, quad.object)
+        if hash(triple) in self._annotated:
+            raise _ScatteredError
+        self._waiting.setdefault(triple, ([], []))[0].append(source)
+        self._bound()
+
+    def _bound(self) -> None:
+        if len(self._waiting) > WINDOW:
+            self._release()
+
+    def _release(self) -> None:
+        triple = next(iter(self._waiting))
+        sources, rows = self._waiting.pop(triple)
+        (self._annotated if rows else self._plain).add(hash(triple))
+        _assert(self._ox, self._into, self._names, triple, sources, rows)
+
+
+def _read_whole(
+    ox: Any, into: Imported, names: Names, quads: Iterator[Any], progress: Progress
+) -> None:
+    """Read a file whose triples and what is about them stand in any order, holding all of it."""
+    reifiers: dict[str, list[Any]] = defaultdict(list)
+    others = []
+    for done, quad in enumerate(quads, start=1):
         if done % _STEP == 0:
             progress(done, "reading triples")
-        if quad.predicate.value == RDF + "reifies":
-            continue
-        if isinstance(quad.subject, ox.BlankNode) and quad.subject.value in about.reifiers:
-            continue
-        source = into.source
-        if not isinstance(quad.graph_name, ox.DefaultGraph):
-            source = names.identifier(quad.graph_name.value)
-        _add(ox, into, names, quad, source, about)
-    for triple, rows in about.quoted.items():
+        predicate = quad.predicate.value
+        if predicate == _REIFIES and isinstance(quad.object, ox.Triple):
+            reifiers[_key(quad.subject)].append(quad.object)
+        else:
+            others.append(quad)
+    told: dict[str, dict[str, Any]] = {key: {"evidence": []} for key in reifiers}
+    for quad in others:
+        key = _key(quad.subject)
+        if key in told and quad.predicate.value.startswith(VOCABULARY):
+            _tell(names, told[key], quad.predicate.value, quad.object.value)
+    quoted: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for key, triples in reifiers.items():
+        for triple in triples:
+            quoted[triple].append(told[key])
+    for quad in others:
+        reifier = _key(quad.subject) in reifiers
+        if isinstance(quad.subject, ox.Triple) or isinstance(quad.object, ox.Triple):
+            into.note(_NESTED)
+        elif not reifier or not (
+            isinstance(quad.subject, ox.BlankNode) or quad.predicate.value.startswith(VOCABULARY)
+        ):
+            source = _source(ox, into, names, quad)
+            if not _describe(ox, into, names, quad, source):
+                triple = ox.Triple(quad.subject, quad.predicate, quad.object)
+                _assert(ox, into, names, triple, [source], quoted.get(triple, []))
+    for triple, rows in quoted.items():
         for row in rows:
             if row.get("rank") == schema.DEPRECATED:
-                _quoted(ox, into, names, triple, row)
+                _statement(ox, into, names, triple, into.source, row)
 
 
-class _About:
-    """What reifiers say: of each triple, and which blank nodes are reifiers."""
-
-    def __init__(self) -> None:
-        self.reifiers: dict[str, Any] = {}
-        self.quoted: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-
-
-def _annotations(ox: Any, path: Path, format: str, names: Names) -> _About:
-    """Read the file once for its reifiers: a triple may be parsed before what is said about it."""
-    about = _About()
-    for quad in _parse(ox, path, format):
-        if quad.predicate.value == RDF + "reifies" and isinstance(quad.object, ox.Triple):
-            about.reifiers[_key(quad.subject)] = quad.object
-    if not about.reifiers:
-        return about
-    told: dict[str, dict[str, Any]] = {key: {"evidence": []} for key in about.reifiers}
-    for quad in _parse(ox, path, format):
-        row = told.get(_key(quad.subject))
-        if row is None or not quad.predicate.value.startswith(VOCABULARY):
-            continue
-        name = quad.predicate.value[len(VOCABULARY) :]
-        value = quad.object.value
-        if name == "evidence":
-            row["evidence"].append(value)
-        elif name == "source":
-            row["source"] = names.identifier(value)
-        elif name in _ABOUT:
-            row[name] = float(value) if name == "confidence" else value
-    for key, triple in about.reifiers.items():
-        about.quoted[triple].append(told[key])
-    return about
+def _tell(names: Names, row: dict[str, Any], predicate: str, value: str) -> None:
+    """Put what a reifier says into the row about its triple."""
+    name = predicate[len(VOCABULARY) :]
+    if name == "evidence":
+        row["evidence"].append(value)
+    elif name == "source":
+        row["source"] = names.identifier(value)
+    elif name == "confidence":
+        try:
+            row["confidence"] = float(value)
+        except ValueError:
+            raise BadInput(f"The confidence '{value[:40]}' is no number.") from None
+    elif name in _ABOUT:
+        row[name] = value
 
 
 def _key(node: Any) -> str:
     return str(getattr(node, "value", node))
 
 
-def _add(ox: Any, into: Imported, names: Names, quad: Any, source: str, about: _About) -> None:
-    if isinstance(quad.subject, ox.Triple) or isinstance(quad.object, ox.Triple):
-        into.note("A statement about a statement was left out.")
-        return
-    subject = _entity(ox, names, quad.subject)
+def _source(ox: Any, into: Imported, names: Names, quad: Any) -> str:
+    if isinstance(quad.graph_name, ox.DefaultGraph):
+        return into.source
+    return names.identifier(quad.graph_name.value)
+
+
+def _describe(ox: Any, into: Imported, names: Names, quad: Any, source: str) -> bool:
+    """Take a name, a class or an identity; return whether the triple was one of these."""
     predicate = quad.predicate.value
-    builder = into.builder
-    if predicate in _MAIN + _OTHER and isinstance(quad.object, ox.Literal):
-        builder.label(
-            subject,
+    literal = isinstance(quad.object, ox.Literal)
+    if literal and predicate in _NAMES:
+        into.builder.label(
+            _entity(ox, names, quad.subject),
             quad.object.value,
             language=quad.object.language or "",
             source=source,
             main=predicate in _MAIN,
         )
-        return
-    if predicate == RDF + "type" and not isinstance(quad.object, ox.Literal):
-        builder.entity(subject, types=[_entity(ox, names, quad.object)], sources=[source])
-        return
-    if predicate in _SAME and not isinstance(quad.object, ox.Literal):
-        other = _entity(ox, names, quad.object)
-        if other != subject:
-            row = claim(subject, other, _SAME[predicate], source=source, method="asserted")
-            builder.add("identities", row)
-        return
-    rows = about.quoted.get(ox.Triple(quad.subject, quad.predicate, quad.object)) or [{}]
-    for row in rows:
-        if row.get("rank") != schema.DEPRECATED:
-            _statement(ox, into, names, quad, {"source": source, **row})
+        return True
+    if literal or (predicate != _TYPE and predicate not in _SAME):
+        return False
+    subject, other = _entity(ox, names, quad.subject), _entity(ox, names, quad.object)
+    if predicate == _TYPE:
+        into.builder.entity(subject, types=[other], sources=[source])
+    elif other != subject:
+        row = claim(subject, other, _SAME[predicate], source=source, method="asserted")
+        into.builder.add("identities", row)
+    return True
 
 
-def _quoted(ox: Any, into: Imported, names: Names, triple: Any, row: dict[str, Any]) -> None:
-    _statement(ox, into, names, triple, {"source": into.source, **row})
+def _assert(
+    ox: Any,
+    into: Imported,
+    names: Names,
+    triple: Any,
+    sources: list[str],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Add a triple that these sources assert, with each of what reifiers say of it."""
+    for source in sources:
+        for row in rows or [{}]:
+            if row.get("rank") != schema.DEPRECATED:
+                _statement(ox, into, names, triple, source, row)
 
 
-def _statement(ox: Any, into: Imported, names: Names, triple: Any, about: dict[str, Any]) -> None:
+def _statement(
+    ox: Any, into: Imported, names: Names, triple: Any, source: str, row: dict[str, Any]
+) -> None:
+    about = {"source": source, **row}
     subject = _entity(ox, names, triple.subject)
     predicate = names.identifier(triple.predicate.value)
     if not isinstance(triple.object, ox.Literal):
@@ -199,13 +328,14 @@ def write(
         options["prefixes"] = dict(graph.file.prefixes)
     quads = _quads(ox, graph, names, quoted=quoted, progress=progress)
     if format not in _QUADS:
-        quads = (ox.Triple(one.subject, one.predicate, one.object) for one in quads)
+        quads = (one.triple for one in quads)
     ox.serialize(quads, out, format=_format(ox, format), **options)
 
 
 def _quads(
     ox: Any, graph: Graph, names: Names, *, quoted: bool, progress: Progress
 ) -> Iterator[Any]:
+    @lru_cache(_KEPT)
     def node(identifier: str) -> Any:
         if identifier.startswith("_:"):
             return ox.BlankNode(identifier[2:])
@@ -216,10 +346,14 @@ def _quads(
             return ox.Literal(value, language=language)
         if datatype in ("string", "langString"):
             return ox.Literal(value)
-        return ox.Literal(value, datatype=ox.NamedNode(XSD + datatype))
+        return ox.Literal(value, datatype=datatypes[datatype])
+
+    @lru_cache(_KEPT)
+    def named(predicate: str) -> Any:
+        return ox.NamedNode(names.iri(predicate))
 
     label, alternative = ox.NamedNode(_MAIN[0]), ox.NamedNode(_OTHER[0])
-    kind = ox.NamedNode(RDF + "type")
+    kind = ox.NamedNode(_TYPE)
     for row in _each(graph.entities):
         subject = node(row["id"])
         for one in row["labels"]:
@@ -231,7 +365,9 @@ def _quads(
     for row in _each(graph.identities):
         iri = next(iri for iri, relation in _SAME.items() if relation == row["relation"])
         yield ox.Quad(node(row["a"]), ox.NamedNode(iri), node(row["b"]), node(row["source"]))
-    reifies = ox.NamedNode(RDF + "reifies")
+    reifies = ox.NamedNode(_REIFIES)
+    about = {name: ox.NamedNode(VOCABULARY + name) for name in (*_ABOUT, "evidence")}
+    datatypes = {name: ox.NamedNode(XSD + name) for name in schema.DATATYPES}
     for done, row in enumerate(_each(graph.statements), start=1):
         if done % _STEP == 0:
             progress(done, "writing triples")
@@ -240,7 +376,7 @@ def _quads(
             if row["datatype"] == ENTITY
             else literal(row["value"], row["datatype"], row["language"])
         )
-        triple = ox.Triple(node(row["subject"]), ox.NamedNode(names.iri(row["predicate"])), value)
+        triple = ox.Triple(node(row["subject"]), named(row["predicate"]), value)
         where = node(row["source"])
         if row["rank"] != schema.DEPRECATED:
             yield ox.Quad(triple.subject, triple.predicate, triple.object, where)
@@ -250,9 +386,9 @@ def _quads(
             for name in _ABOUT:
                 if row[name] is not None:
                     said = where if name == "source" else _about_literal(ox, name, row[name])
-                    yield ox.Quad(reifier, ox.NamedNode(VOCABULARY + name), said)
+                    yield ox.Quad(reifier, about[name], said)
             for one in row["evidence"]:
-                yield ox.Quad(reifier, ox.NamedNode(VOCABULARY + "evidence"), ox.Literal(one))
+                yield ox.Quad(reifier, about["evidence"], ox.Literal(one))
 
 
 def _about_literal(ox: Any, name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from plait.errors import BadInput
 from plait.graphs import schema
-from plait.graphs.exchange import export_graph, import_graph
+from plait.graphs.exchange import export_graph, import_graph, rdf
 from plait.graphs.exchange.names import Names
 from plait.graphs.graph import Builder, Graph
 from plait.recipes.graph import GraphFile, Predicate
@@ -298,3 +298,47 @@ def test_identifiers_and_iris_are_one_to_one() -> None:
         assert names.identifier(names.iri(identifier)) == identifier
     assert names.iri("ex:b") == "https://example.org/b"
     assert schema.ENTITY == "entity"
+
+
+ABOUT = "urn:plait:vocabulary:"
+REIFIES = "<http://www.w3.org/1999/02/22-rdf-syntax-ns#reifies>"
+
+
+def told(path: Path) -> set[tuple[str, str, str, float | None]]:
+    rows = import_graph(path, source="x").graph.statements.to_pylist()
+    return {(r["subject"], r["object"], r["source"], r["confidence"]) for r in rows}
+
+
+@pytest.mark.parametrize("order", ["before", "after", "apart", "far"])
+def test_what_is_said_of_a_triple_is_found_wherever_it_stands(
+    order: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rdf, "WINDOW", 3)
+    triple = "<urn:a> <urn:p> <urn:b>"
+    asserted = f"{triple} .\n"
+    reified = f"_:r {REIFIES} <<( {triple} )>> .\n"
+    sure, who = f'_:r <{ABOUT}confidence> "0.5" .\n', f"_:r <{ABOUT}source> <urn:plait:s> .\n"
+    others = "".join(f"<urn:c{number}> <urn:p> <urn:d> .\n" for number in range(8))
+    path = tmp_path / "x.nt"
+    path.write_text(
+        {
+            "before": reified + sure + who + asserted + others,
+            "after": asserted + reified + sure + who + others,
+            "apart": asserted + reified + sure + others + who,
+            "far": asserted + others + reified + who + sure,
+        }[order]
+    )
+    found = told(path)
+    assert ("urn:a", "urn:b", "s", 0.5) in found
+    assert len(found) == 9
+    # What is only quoted is not said, unless it was and is so no longer.
+    path.write_text(others + reified + sure)
+    assert len(told(path)) == 8
+    path.write_text(others + reified + f'_:r <{ABOUT}rank> "deprecated" .\n')
+    assert len(told(path)) == 9
+
+
+def test_turtle_s_own_way_to_say_something_of_a_triple(tmp_path: Path) -> None:
+    path = tmp_path / "x.ttl"
+    path.write_text(f"<urn:a> <urn:p> <urn:b> {{| <{ABOUT}confidence> 0.25 |}} , <urn:c> .\n")
+    assert told(path) == {("urn:a", "urn:b", "x", 0.25), ("urn:a", "urn:c", "x", None)}
