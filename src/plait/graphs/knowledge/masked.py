@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import BadInput, MissingExtra
-from plait.pretrained import limited_threads, pad, read_config
+from plait.errors import BadInput
+from plait.pretrained import limited_threads, load_model, pad
 from plait.training.loop import Progress, optimise
 
 SHARE = 0.15
@@ -28,36 +28,17 @@ def load_masked(folder: Path) -> tuple[Any, Any]:
         BadInput: the folder holds none.
         MissingExtra: torch or transformers is not installed.
     """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtra(error.name or "torch", "train") from None
     folder = Path(folder)
-    read_config(folder)
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    transformers.utils.logging.disable_progress_bar()
-    before = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
     try:
-        model, loading = transformers.AutoModelForMaskedLM.from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
-    except Exception as error:  # transformers raises some twenty kinds for a bad folder
-        told = " ".join(str(error).split())[:300]
-        raise BadInput(f"{folder.name} cannot be loaded as a masked model: {told}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(before)
-    missing = sorted(loading["missing_keys"])
-    if missing or tokenizer.mask_token_id is None:
+        model, tokenizer = load_model(folder, "AutoModelForMaskedLM")
+    except BadInput as error:
         raise BadInput(
-            f"{folder.name} is no masked language model, which --how text trains: it lacks "
-            f"{missing[0] if missing else 'a mask token'}."
+            f"{folder.name} is no masked language model, which --how text trains: {error}"
+        ) from error
+    if tokenizer.mask_token_id is None:
+        raise BadInput(
+            f"{folder.name} is no masked language model, which --how text trains: it lacks a mask "
+            "token."
         )
     return model, tokenizer
 
