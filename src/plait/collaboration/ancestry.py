@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from plait.collaboration.merging.material import state_at
+from plait.collaboration.merging.states import state_at
 from plait.errors import PlaitError
 from plait.hub import Actor, Hub, Repository, can
 from plait.hub.database import BlobGrant

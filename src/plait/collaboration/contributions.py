@@ -14,8 +14,8 @@ from plait.collaboration import events, jobs
 from plait.collaboration.merging.card import read_card
 from plait.collaboration.merging.changes import CARD
 from plait.collaboration.merging.history import made_by
-from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.plan import everything
+from plait.collaboration.merging.states import state_at
 from plait.errors import Conflict, Forbidden, NotFound, PlaitError
 from plait.hub import Actor, Discussion, Hub, Repository, can
 from plait.hub.database import ContributionCredit, Job

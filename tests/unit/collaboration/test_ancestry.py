@@ -52,7 +52,7 @@ class World:
         return repo, Origin(name, oid, {W: digest})
 
     def trace(self, repo: Repository, actor: Actor = ANONYMOUS):  # type: ignore[no-untyped-def]
-        from plait.collaboration.merging.material import state_at
+        from plait.collaboration.merging.states import state_at
 
         head = self.hub.git.head(repo)
         assert head is not None

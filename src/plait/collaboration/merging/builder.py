@@ -30,7 +30,7 @@ from plait.collaboration.merging.gate import (
 )
 from plait.collaboration.merging.gather import Gathering
 from plait.collaboration.merging.licensing import LicenceState
-from plait.collaboration.merging.material import Material, Model, named, state_at
+from plait.collaboration.merging.material import Material, Model, named
 from plait.collaboration.merging.search import (
     Candidate,
     Search,
@@ -38,6 +38,7 @@ from plait.collaboration.merging.search import (
     recipe_of,
     search,
 )
+from plait.collaboration.merging.states import state_at
 from plait.errors import BadInput
 from plait.evaluation import Evaluation
 from plait.fusion.weights import FusionResult, compare_layers, fuse, fused_tensors

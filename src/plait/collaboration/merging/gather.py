@@ -29,11 +29,11 @@ from plait.collaboration.merging.material import (
     named,
     parse_config,
     rebase,
-    state_at,
 )
 from plait.collaboration.merging.origin import made_from
 from plait.collaboration.merging.plan import Plan, State, make_plan
 from plait.collaboration.merging.statements import describe_contribution
+from plait.collaboration.merging.states import state_at
 from plait.errors import BadInput, PlaitError
 from plait.fusion.verification import put_adapter
 from plait.fusion.weights.vocabulary import read_vocabulary

@@ -13,8 +13,8 @@ from plait.collaboration import events
 from plait.collaboration.merging import files, standing
 from plait.collaboration.merging.builder import Builder
 from plait.collaboration.merging.changes import Sides
-from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.report import verdict_text
+from plait.collaboration.merging.states import state_at
 from plait.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from plait.hub import SYSTEM, Discussion, Hub, Repository
 from plait.hub.database import Job

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.plan import IsAncestor, MadeBy
+from plait.collaboration.merging.states import state_at
 from plait.errors import PlaitError
 from plait.hub import Hub, Repository
 from plait.lineage import Lineage, Origin

@@ -20,7 +20,7 @@ from plait import licences
 from plait.cards import dump_card, parse_card
 from plait.collaboration import events
 from plait.collaboration.merging.changes import CARD, Sides
-from plait.collaboration.merging.material import state_at
+from plait.collaboration.merging.states import state_at
 from plait.errors import BadInput, Conflict
 from plait.hub import Actor, Discussion, Hub, Repository
 from plait.hub.database import now

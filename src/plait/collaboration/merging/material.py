@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -11,17 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plait.collaboration.merging.changes import ADAPTER, driver_of, files, weight_files
-from plait.collaboration.merging.plan import Plan, State
+from plait.collaboration.merging.changes import driver_of
+from plait.collaboration.merging.plan import Plan
 from plait.errors import BadInput
 from plait.fusion.verification import carry_over
 from plait.fusion.weights import check_model
 from plait.fusion.weights.checkpoints import open_checkpoint
 from plait.fusion.weights.vocabulary import is_embedding, read_vocabulary
-from plait.hub import Hub, Repository
-from plait.hub.git.store import TreeEntry
-from plait.lineage import FILE as LINEAGE
-from plait.lineage import Contribution, Origin, parse_lineage
+from plait.lineage import Contribution, Origin
 
 MAX_CONFIG = 2**20
 
@@ -101,44 +97,6 @@ class Material:
     def numbers(self) -> tuple[int, ...]:
         """Return the pull requests' numbers in the plan's order."""
         return tuple(one.number for one in self.plan.contributions)
-
-
-def state_at(
-    hub: Hub, repo: Repository, oid: str, before: Mapping[str, TreeEntry] | None = None
-) -> State:
-    """Read the weights and lineage at a commit; a lineage that cannot be read is none.
-
-    Where no whole model lies, a LoRA adapter's two files are the weights.
-
-    ``before``: the files that a pull request's commit on a whole model started from.
-    """
-    entries = files(hub, repo, oid)
-    weights = weight_files(entries, lambda path: hub.git.read(repo, oid, path), before)
-    if not weights and before is None:
-        weights = adapter_at(hub, repo, oid, entries)
-    lineage = None
-    if LINEAGE in entries:
-        try:
-            lineage = parse_lineage(hub.git.read(repo, oid, LINEAGE))
-        except BadInput:
-            lineage = None
-    return State(Origin(repo.full_name, oid, weights), lineage)
-
-
-def adapter_at(
-    hub: Hub, repo: Repository, oid: str, entries: Mapping[str, TreeEntry] | None = None
-) -> dict[str, str]:
-    """Return the SHA-256 of the two files of a commit's LoRA adapter; empty without one."""
-    found = files(hub, repo, oid) if entries is None else entries
-    if not all(path in found for path in ADAPTER):
-        return {}
-    pointers = {path: found[path].lfs for path in ADAPTER}
-    return {
-        path: pointer.sha256
-        if pointer is not None
-        else hashlib.sha256(hub.git.read(repo, oid, path)).hexdigest()
-        for path, pointer in pointers.items()
-    }
 
 
 def check_contribution(base: Path, folder: Path, title: str) -> None:

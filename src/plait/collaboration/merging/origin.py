@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.plan import State
+from plait.collaboration.merging.states import state_at
 from plait.fusion.weights.checkpoints import open_checkpoint
 from plait.fusion.weights.engine import BLOCK, Readers
 from plait.fusion.weights.numbers import FLOATS, STORAGE, Array, decode

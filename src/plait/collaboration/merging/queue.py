@@ -18,9 +18,9 @@ from plait.collaboration.merging import landing, licensing, standing
 from plait.collaboration.merging.builder import Built
 from plait.collaboration.merging.changes import Sides
 from plait.collaboration.merging.handler import check_still_allowed
-from plait.collaboration.merging.material import state_at
 from plait.collaboration.merging.report import HIDDEN_DIGITS, verdict_text
 from plait.collaboration.merging.selection import Selection
+from plait.collaboration.merging.states import state_at
 from plait.collaboration.merging.together import Pull, QueueBuilder
 from plait.errors import Conflict, NotFound, PlaitError, PreconditionFailed, TooManyRequests
 from plait.hub import SYSTEM, Hub, Repository

@@ -25,10 +25,11 @@ from plait.collaboration.merging.gate import Measurements
 from plait.collaboration.merging.gather import Gathering
 from plait.collaboration.merging.history import is_ancestor, made_by
 from plait.collaboration.merging.licensing import LicenceState
-from plait.collaboration.merging.material import Material, state_at
+from plait.collaboration.merging.material import Material
 from plait.collaboration.merging.plan import Plan, State, make_plan
 from plait.collaboration.merging.search import candidates
 from plait.collaboration.merging.selection import Coalition, Search, Selection
+from plait.collaboration.merging.states import state_at
 from plait.errors import BadInput, Conflict, PlaitError
 from plait.evaluation import Evaluation
 from plait.hub import Author, CopyFile, Delete, Discussion, Operation, Repository

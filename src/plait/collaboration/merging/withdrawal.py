@@ -19,10 +19,11 @@ from plait.collaboration.merging.contamination import Flag
 from plait.collaboration.merging.drivers.weights import refuse_tasks
 from plait.collaboration.merging.history import is_ancestor, made_by
 from plait.collaboration.merging.licensing import LicenceState
-from plait.collaboration.merging.material import Material, state_at
+from plait.collaboration.merging.material import Material
 from plait.collaboration.merging.plan import everything, plan_without
 from plait.collaboration.merging.report import verdict_text
 from plait.collaboration.merging.search import Candidate
+from plait.collaboration.merging.states import state_at
 from plait.errors import BadInput, Conflict, NotFound, PreconditionFailed
 from plait.fusion.weights import FusionResult
 from plait.hub import AddBytes, AddPointer, Discussion, Hub, Repository

@@ -45,8 +45,8 @@ class AdapterDriver:
         """
         from plait.collaboration.merging.history import is_ancestor, made_by
         from plait.collaboration.merging.landing import moment
-        from plait.collaboration.merging.material import state_at
         from plait.collaboration.merging.plan import make_plan
+        from plait.collaboration.merging.states import state_at
 
         sides = work.sides
         if not all(path in sides.at_head for path in (CONFIG, WEIGHTS)):
@@ -120,8 +120,8 @@ def is_adapter_repository(work: Work) -> bool:
 
 def _contribution(work: Work) -> Contribution:
     """Describe what the pull request brings; without its number nothing of it is written down."""
-    from plait.collaboration.merging.material import adapter_at
     from plait.collaboration.merging.statements import describe_contribution
+    from plait.collaboration.merging.states import adapter_at
 
     sides = work.sides
     files = adapter_at(sides.hub, sides.repo, sides.head)
