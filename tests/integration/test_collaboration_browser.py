@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from browsing import CHROMIUM, open_chromium, serve_gallery, sign_in
 from gallery import Gallery
-from plait.collaboration import jobs
+from plait.collaboration import jobs, suggest
 from plait.hub import AddBytes
 
 BASE = "/commons/sentiment"
@@ -126,3 +127,100 @@ def test_models_of_a_leaderboard_are_compared(served: tuple[Gallery, str], page:
     assert page.get_by_text("commons/careful − commons/guessing").first.is_visible()
     count = page.locator("h2", has_text="differ").last.locator(".count").inner_text()
     assert int(count) > 20
+
+
+def test_a_leaderboard_is_sorted_both_ways(served: tuple[Gallery, str], page: Any) -> None:
+    built, url = served
+    page.goto(url + built.places["board"])
+    table = page.get_by_role("table").first
+
+    def models() -> list[str]:
+        return [str(cell) for cell in table.locator("tbody th").all_inner_texts()]
+
+    ranked = models()
+    assert ranked == [f"commons/{name}" for name in ("careful-too", "careful", "plain", "guessing")]
+    table.get_by_role("link", name="Rank").click()
+    page.wait_for_url("**sort=rank&descending=yes")
+    assert models() == ranked[::-1]
+    assert table.get_by_role("columnheader", name="Rank").get_attribute("aria-sort") == "descending"
+    table.get_by_role("link", name="Model", exact=True).click()
+    page.wait_for_url("**sort=model")
+    assert models() == sorted(ranked)
+    assert table.get_by_role("columnheader", name="Model").get_attribute("aria-sort") == "ascending"
+    table.get_by_role("link", name="Model").first.click()
+    page.wait_for_url("**sort=model&descending=yes")
+    assert models() == sorted(ranked, reverse=True)
+
+
+def test_models_are_submitted_to_a_leaderboard(served: tuple[Gallery, str], page: Any) -> None:
+    built, url = served
+    data = built.hub.repositories.find("dataset", "shop/moods")
+    model = built.hub.repositories.find("model", "commons/sentiment")
+    assert data is not None and model is not None
+    page.goto(url + built.places["board"])
+    page.get_by_label("Model (namespace/name)").fill(model.full_name)
+    page.get_by_label("Revision").fill("nowhere")
+    page.get_by_role("button", name="Score it").click()
+    assert "nowhere" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Model (namespace/name)").fill(model.full_name)
+    page.get_by_label("Revision").fill("refs/pr/1")
+    page.get_by_role("button", name="Score it").click()
+    page.wait_for_url("**/jobs/*")
+    job = jobs.get(built.hub, int(page.url.rsplit("/", 1)[1]))
+    assert (job.kind, job.state, job.payload["dataset"]) == ("leaderboard", "queued", data.id)
+    oid = built.hub.git.resolve(model, "refs/pr/1")
+    assert job.payload["models"] == [{"model": model.id, "oid": oid, "named": "refs/pr/1"}]
+    # From outside: the pull request that names one has a button for its author.
+    page.goto(url + built.places["submission"])
+    page.get_by_role("button", name="Score what it submits").click()
+    page.wait_for_url("**/jobs/*")
+    other = jobs.get(built.hub, int(page.url.rsplit("/", 1)[1]))
+    plain = built.hub.repositories.find("model", "commons/plain")
+    assert plain is not None
+    assert [one["model"] for one in other.payload["models"]] == [plain.id]
+    for one in (job, other):
+        jobs.cancel(built.hub, one.id)
+
+
+def test_a_sample_is_sent_as_a_file(served: tuple[Gallery, str], page: Any, tmp_path: Path) -> None:
+    built, url = served
+    page.goto(f"{url}/suggest")
+    sample = tmp_path / "sample.csv"
+    sample.write_text("text,label\nalone,yes\n")
+    page.get_by_label("Or a file").set_input_files(sample)
+    page.get_by_role("button", name="Rank models and data sets").click()
+    assert "20 rows or more" in page.get_by_role("alert").inner_text()
+    rows = "".join(f'"Text <{k}>, told",{("no", "yes")[k % 2]}\n' for k in range(24))
+    sample.write_text(f"text,label\n{rows}")
+    page.get_by_label("Only these models").fill("commons/plain")
+    page.get_by_label("Or a file").set_input_files(sample)
+    page.get_by_role("button", name="Rank models and data sets").click()
+    page.wait_for_url("**/suggest?job=*")
+    job = jobs.get(built.hub, int(page.url.rsplit("=", 1)[1]))
+    assert (job.kind, job.state, job.payload["models"]) == (
+        suggest.KIND, "queued", ["commons/plain"],
+    )  # fmt: skip
+    kept = json.loads(
+        (built.hub.settings.work_dir / f"sample-{job.payload['sample']}.json").read_text()
+    )
+    assert kept["texts"][3] == "Text <3>, told" and kept["labels"][:2] == ["no", "yes"]
+    jobs.cancel(built.hub, job.id)
+
+
+def test_models_are_measured_on_a_data_set(served: tuple[Gallery, str], page: Any) -> None:
+    built, url = served
+    page.goto(url + built.places["measured"])
+    assert page.get_by_role("table").first.locator("tbody tr").count() == 3
+    assert page.locator("svg.chart, figure svg").first.is_visible()
+    assert page.get_by_label("Dataset").input_value() == "shop/moods"
+    page.get_by_label("Models or revisions").fill("commons/plain commons/careful@main")
+    page.get_by_label("Split").fill("gate")
+    page.get_by_role("button", name="Measure").click()
+    assert "it has: test" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Split").fill("test")
+    page.get_by_role("button", name="Measure").click()
+    page.wait_for_url("**/compare?job=*")
+    playwright.expect(page.locator("progress")).to_be_visible()
+    job = jobs.get(built.hub, int(page.url.rsplit("=", 1)[1]))
+    assert (job.kind, job.state, len(job.payload["models"])) == ("compare", "queued", 2)
+    jobs.cancel(built.hub, job.id)

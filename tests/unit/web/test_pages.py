@@ -326,6 +326,30 @@ def test_lists_are_filtered(browser: Browser) -> None:
     assert 'href="/datasets/shop/reviews"' in client.get("/datasets?author=shop").text
 
 
+def test_lists_are_filtered_by_domain(gallery: Gallery, browser: Browser) -> None:
+    hub, owner = gallery.hub, gallery.actors["commons"]
+    for name, head in (
+        ("clinic", "tags: [domain:medicine]"),
+        ("court", "tags: [domain:law]"),
+    ):
+        repo = hub.repositories.create(owner, "model", f"commons/{name}")
+        card = AddBytes("README.md", f"---\n{head}\n---\n# A model\n".encode())
+        hub.commits.apply(owner, repo, "main", [card], "Card")
+    client = browser(None)
+
+    def listed(query: str) -> set[str]:
+        return {one["id"] for one in client.get(f"/api/models?{query}").json()}
+
+    assert listed("filter=domain:medicine") == {"commons/clinic"}
+    assert listed("filter=domain:medicine&filter=domain:law") == set()
+    assert listed("filter=domain:none") == set()
+    page = client.get("/models?domain=medicine").text
+    assert "/commons/clinic" in page and "/commons/court" not in page
+    whole = client.get("/models").text
+    assert "/commons/court" in whole
+    assert "domain=medicine" in whole and "domain=law" in whole, "the facets offer both"
+
+
 def test_the_language_of_a_link_is_kept(browser: Browser) -> None:
     client = browser(None)
     client.get("/?lang=zh")
