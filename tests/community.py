@@ -15,7 +15,7 @@ from plait.collaboration.merging.access import LoadedTask
 from plait.collaboration.merging.gate import Measurements
 from plait.evaluation.results import ItemScore, TaskResult, score_items, summarise
 from plait.evaluation.tasks import Task
-from plait.hub import Actor, AddBytes, AddPointer, Hub, Repository
+from plait.hub import Actor, AddBytes, AddPointer, Author, Hub, Repository
 from plait.lineage import Contribution, DataUse, Lineage, Origin, dump_lineage
 from plait.recipes.project import TaskSpec
 
@@ -200,6 +200,12 @@ def gather(gallery: Gallery) -> None:
     hub.social.follow(commons, "shop-user")
     numbers = [gallery.numbers[name] for name in ("unsure", "regresses", "text")]
     _finish(hub, "queue", queue_report(gallery, numbers), repo=gallery.model.id)
+    main, head = (hub.git.resolve(gallery.model, at) for at in ("main", f"refs/pr/{numbers[0]}"))
+    candidate = hub.git.write_commit(
+        gallery.model, base=main, operations=[], parents=[main, head], message="Together",
+        author=Author("plait"),
+    )  # fmt: skip
+    assert hub.previews.put_queue(gallery.model, candidate) is not None
     user = hub.accounts.get("commons-user")
     job = _finish(hub, suggest.KIND, ranking(), requested_by=user.id)
     gallery.places["suggested"] = f"/suggest?job={job}"

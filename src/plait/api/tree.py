@@ -25,7 +25,7 @@ router = APIRouter(tags=["files"])
 PAGE = 1000
 EXPANDED_PAGE = 100
 MAX_PATHS = 10_000
-_REF = re.compile(r"(?:pr/[0-9]{1,9}|convert/[^/]+)(?:/|\Z)")
+_REF = re.compile(r"(?:(?:pr|preview)/[0-9]{1,9}|preview/queue|convert/[^/]+)(?:/|\Z)")
 
 Recursive = Annotated[bool, Query(description="Also everything in folders below.")]
 Limit = Annotated[int | None, Query(ge=1, description="Entries on a page.")]

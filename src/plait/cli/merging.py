@@ -155,10 +155,13 @@ def queue(
             print_json(job) if as_json else print(f"Job {job['id']} tries them.")
             return
         report = wait_for_job(endpoint, token, job)["result"]
+    preview = None if report["landed"] else call(endpoint, token, "GET", path)["preview"]
     if as_json:
-        print_json(report)
+        print_json({**report, "preview": preview})
     else:
         print("\n".join(_proposal(report)))
+        if preview is not None:
+            print(f"hf download {repo} --revision {preview['revision']}")
     if report["verdict"] != "passes" or (land and not report["landed"]):
         raise typer.Exit(1)
 

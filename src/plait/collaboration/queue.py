@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -37,7 +37,8 @@ def request_queue(
     """Queue the job that tries open contributions together; asking again gives the same job.
 
     What lands is what was looked at: with ``proposal``, exactly the set that it showed, on the main
-    that it was judged on; without, pull requests as they are now.
+    that it was judged on; without, pull requests as they are now, which is the standing proposal
+    where nothing has changed since.
 
     Args:
         hub: where.
@@ -68,8 +69,9 @@ def request_queue(
     if land:
         hub.protection.require_merger(actor, repo, MAIN)
         if proposal is None:
-            payload["heads"] = _heads(hub, repo, wanted)
-        else:
+            payload["heads"] = open_heads(hub, repo, wanted)
+            proposal = _standing(hub, repo, payload)
+        if proposal is not None:
             payload |= _proposed(hub, repo, proposal)
     if actor.is_system:
         payload["system"] = True
@@ -98,7 +100,7 @@ def request_queue(
 
 
 def queue_state(hub: Hub, repo: Repository) -> dict[str, Any]:
-    """Return the newest job of the queue and what it proposed."""
+    """Return the newest job of the queue, what it proposed, and where the candidate is."""
     with hub.session() as session:
         job = session.scalar(
             select(Job)
@@ -107,9 +109,22 @@ def queue_state(hub: Hub, repo: Repository) -> dict[str, Any]:
             .limit(1)
         )
     if job is None:
-        return {"job": None, "report": None}
+        return {"job": None, "report": None, "preview": None}
     report = job.result if job.state == "succeeded" else None
-    return {"job": describe_job(job), "report": report}
+    return {"job": describe_job(job), "report": report, "preview": describe_preview(hub, repo)}
+
+
+def describe_preview(hub: Hub, repo: Repository) -> dict[str, Any] | None:
+    """Return the revision at which the candidate of the proposed set can be had before it lands."""
+    found = hub.previews.get_queue(repo)
+    if found is None:
+        return None
+    return {
+        "revision": found.revision,
+        "commitId": found.oid,
+        "main": found.main,
+        "heads": {str(number): head for number, head in sorted(found.heads.items())},
+    }
 
 
 def changed_since(hub: Hub, repo: Repository, report: Mapping[str, Any]) -> str | None:
@@ -149,14 +164,54 @@ def _proposed(hub: Hub, repo: Repository, number: int) -> dict[str, Any]:
         "main": report["main"],
         "confidence": report["judged"][-1]["confidence"],
         "report": {key: value for key, value in report.items() if key != "merge"},
+        "asked": _asked(report),
     }
 
 
-def _heads(hub: Hub, repo: Repository, wanted: Sequence[int]) -> dict[str, str]:
-    """Return the heads of the pull requests that are open now, by number."""
+def _asked(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the question that a proposal's set was to hidden items, and what the items were."""
+    question = report["judged"][-1].get("question")
+    if question is None:
+        return None  # proposed by a version that did not write it down
+    rows = (report.get("merge") or {}).get("data", ())
+    items = {row["task"]: row["items"] for row in rows if row["role"] == "gate"}
+    return {"job": report["job"], "candidate": question, "items": items}
+
+
+def open_heads(hub: Hub, repo: Repository, wanted: Collection[int] = ()) -> dict[str, str]:
+    """Return the heads of the pull requests that are open now, by number; of these alone, if any.
+
+    Also of those that cannot be fused as they are.
+    """
     found = {}
     for one in hub.discussions.list(repo, pull_request=True, status="open", limit=1000):
         head = hub.git.head(repo, pull_ref(one.number))
-        if head is not None and (not wanted or one.number in wanted):
+        if one.status == "open" and head is not None and (not wanted or one.number in wanted):
             found[str(one.number)] = head
     return found
+
+
+def _standing(hub: Hub, repo: Repository, payload: Mapping[str, Any]) -> int | None:
+    """Return the job that proposed what trying again now would propose; None without one.
+
+    Nothing may be another than it was: main, the open pull requests, the terms; and whoever is in
+    the set must be allowed to land, since otherwise the best of the others is looked for.
+    """
+    with hub.session() as session:
+        job = session.scalar(
+            select(Job)
+            .where(Job.repository_id == repo.id, Job.kind == KIND, Job.state == "succeeded")
+            .order_by(Job.id.desc())
+            .limit(1)
+        )
+    report = (job.result or {}) if job is not None else {}
+    if job is None or report.get("open") != payload["heads"] or report.get("verdict") != "passes":
+        return None
+    if any(job.payload.get(key) != payload[key] for key in ("numbers", "judge")):
+        return None
+    if report.get("landed") or not report["chosen"] or changed_since(hub, repo, report):
+        return None
+    for number in report["chosen"]:
+        if hub.protection.requirements(repo, hub.discussions.get(repo, number)).missing:
+            return None
+    return job.id

@@ -17,7 +17,9 @@ from plait.errors import Forbidden, GatedRepository, RevisionNotFound
 from plait.hub import Repository
 from plait.web.visit import Visit, Visitor, repository_url
 
-_PULL = re.compile(r"\A(refs/(?:pr|preview)/[1-9][0-9]{0,8})(?:/(.*))?\Z", re.DOTALL)
+_PULL = re.compile(
+    r"\A(refs/(?:(?:pr|preview)/[1-9][0-9]{0,8}|preview/queue))(?:/(.*))?\Z", re.DOTALL
+)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def _page(at: Here, *, problem: str = "", code: int = 200) -> Response:
         changed=changed_since(hub, at.record, report)
         if report and report["chosen"] and not report["landed"]
         else None,
+        preview=state["preview"] if report and not report["landed"] else None,
         waiting=hub.discussions.count(at.record, pull_request=True, status="open"),
         may_merge=at.visit.may("repo.merge", at.record),
         problem=problem,

@@ -20,6 +20,9 @@ from plait.cli.serve import build_app
 from plait.collaboration import jobs
 from plait.collaboration.merging import builder
 from plait.collaboration.merging.gate import Measurements
+from plait.collaboration.merging.together import QueueBuilder
+from plait.collaboration.queue import request_queue
+from plait.errors import Conflict
 from plait.evaluation import Evaluation
 from plait.hub import Actor, AddBytes, Hub, Repository
 from plait.hub.repositories.duplicates import duplicate
@@ -117,6 +120,45 @@ def test_questions_are_counted_over_pull_requests_and_forks(
     town.work()
     found = merge_state(hub, copy, hub.discussions.get(copy, outcome.discussion.number))
     assert found["job"]["state"] == "failed"
+    assert hub.hidden.asked(data, "test").count == 2
+
+
+@pytest.mark.models
+def test_landing_what_the_queue_proposed_asks_nothing_new(
+    exam: tuple[Town, Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town, data = exam
+    hub, shop = town.hub, town.members["shop"]
+    rows = "".join(json.dumps(row) + "\n" for row in tiny.sentences("shop", 60, 5)).encode()
+    hub.commits.apply(shop, data, "main", [AddBytes("data/validation.jsonl", rows)], "choose")
+
+    def queue(**terms: Any) -> dict[str, Any]:
+        job = request_queue(hub, town.owner, town.repo, **terms)
+        town.work()
+        done = jobs.get(hub, job.id)
+        assert done.state == "succeeded" and done.result is not None, done.error
+        return done.result
+
+    town.propose("shop", town.models / "shop")
+    first = queue()
+    assert hub.hidden.asked(data, "test").count == 1
+
+    def refused(self: QueueBuilder, built: object) -> str:
+        raise Conflict("Not today.")
+
+    monkeypatch.setattr(QueueBuilder, "land", refused)
+    job = request_queue(hub, town.owner, town.repo, land=True)
+    assert job.payload["proposal"] == first["job"]
+    town.work()
+    assert jobs.get(hub, job.id).error == "Not today."
+    assert hub.hidden.asked(data, "test").count == 1, "judged by the same items: nothing is new"
+    monkeypatch.undo()
+
+    # Other items are another question, whoever was judged by the old ones.
+    hub.hidden.put(shop, data, "test.jsonl", hidden_rows(243))
+    landed = queue(land=True, proposal=first["job"])
+    assert landed["landed"] == town.head()
+    assert landed["merge"]["credit"]["contributions"][0]["value"] > 0
     assert hub.hidden.asked(data, "test").count == 2
 
 

@@ -49,6 +49,11 @@ def tried(town: Town, **terms: Any) -> dict[str, Any]:
     return done.result
 
 
+def report_heads(report: dict[str, Any]) -> dict[int, str]:
+    """Return the heads of the proposed set, by number."""
+    return {number: report["heads"][str(number)] for number in report["chosen"]}
+
+
 def failed(town: Town, job: int) -> str:
     town.work()
     done = jobs.get(town.hub, job)
@@ -102,11 +107,29 @@ def test_the_best_set_is_proposed_and_lands_when_asked(
     assert (report["landed"], town.head()) == (None, before), "proposed, and nothing else"
     assert report["evaluations"] > 0
     assert report["cost"]["cpu_seconds"] > 0
-    assert queue_state(hub, repo)["report"]["chosen"] == report["chosen"]
+    state = queue_state(hub, repo)
+    assert state["report"]["chosen"] == report["chosen"]
+
+    # The proposal's candidate is a revision before it lands.
+    preview = state["preview"]
+    assert preview["revision"] == "refs/preview/queue"
+    assert list(preview["heads"]) == [str(one.number) for one in good]
+    shown = hub.git.resolve(repo, preview["revision"])
+    assert hub.git.read(repo, shown, "press.txt") == b"press"
+    page = TestClient(build_app(hub), base_url="http://hub.test")
+    assert "hf download commons/sentiment --revision refs/preview/queue" in (
+        page.get("/commons/sentiment/queue").text
+    )
+    assert page.get("/commons/sentiment/tree/refs/preview/queue").status_code == 200
+    file = page.get("/commons/sentiment/resolve/refs%2Fpreview%2Fqueue/press.txt")
+    assert file.text == "press"
+    listed = page.get("/api/models/commons/sentiment/tree/refs/preview/queue").json()
+    assert "press.txt" in [one["path"] for one in listed]
 
     # Asked to land: killed in the middle of landing, another worker completes it. What was
     # measured the first time is not measured again.
-    job = request_queue(hub, town.owner, repo, land=True)
+    job = request_queue(hub, town.owner, repo, land=True, judge=2)
+    assert "proposal" not in job.payload, "on other terms it is another trial"
     land = QueueBuilder.land
 
     def killed(self: QueueBuilder, built: object) -> str:
@@ -133,6 +156,8 @@ def test_the_best_set_is_proposed_and_lands_when_asked(
     assert town.state(bad)["status"] == "open"
     assert hub.git.read(repo, town.head(), "press.txt") == b"press"
     together = town.weights()
+    assert town.weights(shown) == together, "what landed is what could be downloaded"
+    assert queue_state(hub, repo)["preview"] is None
 
     # The same bytes as merging one after the other, on a hub of their own.
     apart = build_town(tmp_path / "apart", town.models)
@@ -226,10 +251,21 @@ def test_what_lands_is_what_was_proposed_or_nothing(town: Town) -> None:
     with pytest.raises(NotFound, match="no job"):
         request_queue(hub, owner, repo, land=True, proposal=job + 1_000)
 
+    # Asked to land at once where nothing has changed, the queue lands what stands.
+    standing = request_queue(hub, owner, repo, land=True)
+    assert standing.payload["proposal"] == job
+    jobs.cancel(hub, standing.id)
+
     # One that was opened since is not looked at; one that changes after the click lands not.
+    preview = hub.previews.get_queue(repo)
+    assert preview is not None and dict(preview.heads) == report_heads(report)
     town.propose("cinema", town.models / "cinema")
+    fresh = request_queue(hub, owner, repo, land=True)
+    assert "proposal" not in fresh.payload, "there is another to try"
+    jobs.cancel(hub, fresh.id)
     asked = request_queue(hub, owner, repo, land=True, proposal=job)
     push(town, "shop", shop, "late.txt")
+    assert hub.git.head(repo, "refs/preview/queue") is None, "what it shows can land no more"
     told = failed(town, asked.id)
     assert "changed after this was asked for" in told
     with pytest.raises(Conflict, match=r"Pull request 1 changed since .* Try the queue again"):

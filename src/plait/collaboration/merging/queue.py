@@ -75,9 +75,11 @@ def run(context: JobContext) -> dict[str, Any] | None:
                     + " ".join(f"#{n}: {why}" for n, why in sorted(excluded.items()))
                 )
             builder, built, report = _propose(context, repo, pulls, excluded, main, attempt)
-        if builder is None or built is None or not job.payload.get("land"):
+        if builder is None or built is None:
             return report
-        if built.verdict != "passes":
+        # It can be downloaded, evaluated and called before anybody decides.
+        hub.previews.put_queue(repo, builder.preview(built))
+        if not job.payload.get("land") or built.verdict != "passes":
             return report
         context.check()
         for discussion, sides in builder.pulls:
@@ -118,6 +120,9 @@ def _propose(
     attempt: int,
 ) -> _Found:
     """Choose the best set that passes; return what was judged last, and the report."""
+    from plait.collaboration.queue import open_heads
+
+    opened = open_heads(context.hub, repo, context.job.payload.get("numbers") or ())
     trial = QueueBuilder(context, repo, pulls, credited=False)
     best, material = trial.choose_set()
     excluded |= trial.excluded
@@ -130,6 +135,7 @@ def _propose(
         "main": main,
         "tried": sorted(titles),
         "heads": {str(d.number): s.head for d, s in pulls},
+        "open": opened,
         "titles": {str(number): title for number, title in titles.items()},
         "excluded": [{"number": n, "reason": why} for n, why in sorted(excluded.items())],
         "subsets": 2 ** len(material.plan.contributions),
@@ -194,6 +200,7 @@ def _judge(
         row: dict[str, Any] = {
             "numbers": sorted(chosen),
             "confidence": 1 - shares[number - 1],
+            "question": before + number,
             "verdict": None,
         }
         builder = QueueBuilder(
@@ -202,7 +209,7 @@ def _judge(
             [pull for pull in trial.pulls if pull[0].number in chosen],
             credited=bool(context.job.payload.get("land")),
             confidence=row["confidence"],
-            candidate=before + number,
+            candidate=row["question"],
         )
         try:
             built = builder.build()
@@ -265,7 +272,12 @@ def _again(
             + " ".join(f"#{n}: {excluded.get(n, 'It is not open.')}" for n in gone)
         )
     builder = QueueBuilder(
-        context, repo, pulls, credited=True, confidence=float(payload["confidence"])
+        context,
+        repo,
+        pulls,
+        credited=True,
+        confidence=float(payload["confidence"]),
+        asked=payload.get("asked"),
     )
     built = builder.build()
     if builder.excluded:

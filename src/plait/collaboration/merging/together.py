@@ -56,11 +56,14 @@ class QueueBuilder(Builder):
         credited: bool,
         confidence: float | None = None,
         candidate: int = 1,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
+        """``asked``: of a set that was judged before, the job, the question and its items' keys."""
         super().__init__(context, repo, *pulls[0])
         self.pulls = list(pulls)
         self.credited_too = credited
         self.candidate_number = candidate
+        self.asked_before = asked
         if candidate > 1:
             self.candidate_folder = f"candidate-{candidate}"
         if confidence is not None:
@@ -227,8 +230,27 @@ class QueueBuilder(Builder):
     # -- judging and landing the chosen set -------------------------------------------------------
 
     def asker(self) -> Asker:
-        """Return for whom hidden items are asked: each judged set is a question of its own."""
-        return replace(super().asker(), candidate=self.candidate_number)
+        """Return for whom hidden items are asked: each judged set is a question of its own.
+
+        One that was judged before is the question that it was then.
+        """
+        asker = replace(super().asker(), candidate=self.candidate_number)
+        if self.asked_before is None:
+            return asker
+        job, candidate = int(self.asked_before["job"]), int(self.asked_before["candidate"])
+        return replace(asker, job_id=job, candidate=candidate)
+
+    def tasks(self) -> tuple[Answers | None, Answers]:
+        """Load the items; where hidden ones are others than those asked before, they count."""
+        searched, judged = super().tasks()
+        if self.asked_before is not None:
+            known, asker = self.asked_before["items"], Builder.asker(self)
+            for source, loaded in zip(self.sources, judged.tasks, strict=True):
+                name = source.spec.name
+                if loaded.hidden and known.get(name) != loaded.key:
+                    one = replace(asker, task=name, candidate=self.candidate_number)
+                    self.hub.hidden.ask(source.dataset, judged.split, one)
+        return searched, judged
 
     def look(
         self,
