@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from typer.testing import CliRunner
 from browsing import serve_gallery
 from gallery import Gallery
 from plait.cli.main import app
-from plait.errors import PlaitError
+from plait.collaboration.requests import request_merge
+from plait.errors import BadInput, PlaitError
+from plait.hub import AddBytes
 
 MODEL = "commons/sentiment"
 
@@ -107,3 +110,36 @@ def test_ranks_are_sorted_and_filtered(served: tuple[Gallery, str], plait: Any) 
     assert places[3] == ["4", "commons/guessing"]
     with pytest.raises(PlaitError, match="namespace/title"):
         plait("leaderboard", "collection", "moods")
+
+
+def test_a_data_set_says_what_it_was_merged_from(served: tuple[Gallery, str], plait: Any) -> None:
+    hub, owner = served[0].hub, served[0].actors["commons"]
+    repo = hub.repositories.create(owner, "dataset", "commons/rows", private=True)
+    texts = {name: f'{{"text": "{name}"}}\n'.encode() for name in ("first", "second", "third")}
+    for name, text in texts.items():
+        made = hub.commits.apply(
+            owner, repo, "main", [AddBytes(f"data/{name}.jsonl", text)], f"Rows of {name}",
+            create_pr=name != "first",
+        )  # fmt: skip
+        if made.discussion is not None:
+            assert request_merge(hub, owner, repo, made.discussion).landed
+            hub.references.create_tag(owner, repo, f"after-{name}", "main")
+    told = plait("lineage", "commons/rows", "--type", "dataset")
+    lines = told.splitlines()
+    assert lines[0].startswith("result           commons/rows@main")
+    assert [line.split()[0] for line in lines if "@" in line] == [
+        "result", "base", "contribution-1", "contribution-2",
+    ]  # fmt: skip
+    assert "by commons-user for commons" in lines[-3]
+    assert f"{sha256(texts['third']).hexdigest()}  data/third.jsonl" in lines[-2]
+    assert lines[-1].startswith("merged by kind of file, ")
+    before = plait("lineage", "commons/rows@after-second", "--type", "dataset", "--format", "json")
+    assert [one["number"] for one in json.loads(before)["contributions"]] == [1]
+    found = plait("lineage", "commons/rows", "--type", "dataset", "--format", "spdx")
+    assert json.loads(found)["spdxVersion"] == "SPDX-2.3"
+    with pytest.raises(PlaitError):
+        plait("lineage", "commons/rows", "--type", "dataset", who="stranger")
+    with pytest.raises(PlaitError, match="No pull request was merged"):
+        plait("lineage", "shop/moods", "--type", "dataset")
+    with pytest.raises(BadInput, match="--type must be model or dataset"):
+        plait("lineage", "commons/rows", "--type", "space")

@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from plait.collaboration.merging.changes import CARD, Sides, files
 from plait.collaboration.merging.statements import describe_contribution
+from plait.errors import EntryNotFound
 from plait.hub import Hub, Repository
 from plait.hub.database import Discussion
 from plait.hub.git.store import TreeEntry
-from plait.lineage import Contribution, Lineage, Origin
+from plait.lineage import FILE, Contribution, Lineage, Origin, parse_lineage
 
 MOST_COMMITS = 2_000
 """Commits that are looked through for merges."""
@@ -27,6 +28,22 @@ MOST_FILES = 1_000
 """Files of one version that are named, in the order of their paths."""
 METHOD = "by kind of file"
 _LEFT_OUT = frozenset({CARD, ".gitattributes", ".gitignore"})
+
+
+def lineage_at(hub: Hub, repo: Repository, oid: str) -> Lineage | None:
+    """Return what a revision was made from; None where nothing was merged into it.
+
+    A model's stands in its ``lineage.json``, a data set's in its merges; a space has none.
+
+    Raises:
+        BadInput: somebody wrote a ``lineage.json`` that is none.
+    """
+    if repo.type == "dataset":
+        return data_lineage(hub, repo, oid)
+    try:
+        return parse_lineage(hub.git.read(repo, oid, FILE)) if repo.type == "model" else None
+    except EntryNotFound:
+        return None
 
 
 def data_lineage(hub: Hub, repo: Repository, oid: str) -> Lineage | None:
