@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SENTENCES = Path(__file__).parent / "reading" / "sentences.txt"
 MEANINGS = Path(__file__).parent / "reading" / "meanings.csv"
 SOURCE = "encyclopaedia"
+LEAST = 0.2
+"""The confidence from which a statement is proposed: a person looks at each, and one that is right
+is worth a look at five."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,7 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
         f"  with countries and values in place of words {linked.f1:.3f}; in {wrong} of {silent} "
         "sentences that deny a fact or have none, one was found"
     )
+    proposed = added.statements.column("confidence").to_numpy(zero_copy_only=False)
     facts = {
         "encoder": chosen.encoder,
         "cpu_seconds": taught.result.cpu_seconds,
@@ -240,6 +244,7 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
         "read": len(extraction.statements),
         "known": len(extraction.of("known")),
         "proposed": len(added),
+        "expected_right": float(proposed.sum()),
     }
     demo.facts["read"] = facts
     if not len(added):
@@ -253,8 +258,9 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
     if state["status"] != "merged":
         facts["said"] = (state.get("job") or {}).get("error")
     demo.steps.say(
-        f"{facts['read']:,} facts read, {facts['known']:,} of them known; {len(added):,} proposed "
-        f"in pull request {number} of {GRAPH}: {state['status']}"
+        f"{facts['read']:,} facts read, {facts['known']:,} of them known; {len(added):,} from "
+        f"confidence {LEAST:g} on, some {facts['expected_right']:.0f} of them right if that holds, "
+        f"proposed in pull request {number} of {GRAPH}: {state['status']}"
     )
 
 

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from plait.errors import BadInput, Cancelled, TooLarge
 from plait.evaluation.metrics import Floats
+from plait.graphs.align.texts import forms
 from plait.graphs.graph import Builder, Graph
 from plait.graphs.identity import resolve
 from plait.graphs.literals import canonical, equal
-from plait.graphs.read.calibrating import Calibrator, plain
+from plait.graphs.read.calibrating import Calibrator, given, plain
 from plait.graphs.read.facts import NUMBERS, TIMES, Kind, kinds_of
 from plait.graphs.read.linking import Link, Linker
 from plait.graphs.read.phrases import Phrases, number_of, time_of
@@ -54,8 +57,10 @@ class Statement:
     predicate: str
     object: Link | None
     value: str | None
-    confidence: float
+    reading: float
     """The calibrated probability that the sentence says it, times the likeness of the names."""
+    confidence: float
+    """The same, given whether the graph says it already; see `calibrating.given`."""
     status: str
     """``new``, ``known``, ``contradicts`` (another value of a functional predicate), or why it
     makes no statement: ``unknown subject``, ``ambiguous object``, ``no value``, …"""
@@ -70,6 +75,7 @@ class Statement:
             "predicate": self.predicate,
             "object": self.object.entity if self.object else None,
             "value": self.value,
+            "reading": round(self.reading, 4),
             "confidence": round(self.confidence, 4),
             "status": self.status,
         }
@@ -155,6 +161,13 @@ class Reader:
                 self._statement(one, float(value), name, sentence, beside)
                 for one, value in zip(row, sure, strict=True)
             ]
+        if self._sure is not plain:
+            reading = np.array([one.reading for one in made])
+            known = np.array([one.status == "known" for one in made], dtype=bool)
+            made = [
+                replace(one, confidence=float(value))
+                for one, value in zip(made, given(reading, known), strict=True)
+            ]
         return Extraction(
             tuple(made),
             len(held),
@@ -194,7 +207,9 @@ class Reader:
             status = "of itself"
         if status == "new" and subject.entity is not None:
             status = self._status(subject.entity, one.predicate, other, value, datatype)
-        return Statement(sentence, name, said, subject, one.predicate, other, value, sure, status)
+        return Statement(
+            sentence, name, said, subject, one.predicate, other, value, sure, sure, status
+        )
 
     def value(self, predicate: str, datatype: str, text: str) -> str | None:
         """Return the literal that a text writes: a number, a date, a code, the text itself."""
@@ -207,8 +222,10 @@ class Reader:
             return time_of(text, datatype)
         ways = self._ways.get(predicate)
         if ways:
-            key = text.casefold().removeprefix("the ")
-            found = ways.get(key) or _nearest(key, ways)
+            for key in _keys(text):
+                if key in ways:
+                    return ways[key]
+            found = _nearest(text.casefold().removeprefix("the "), ways)
             if found:
                 return found
         return text
@@ -334,12 +351,22 @@ def _ways(file: GraphFile, kinds: Mapping[str, Kind]) -> dict[str, dict[str, str
     for name, kind in kinds.items():
         ways = {one.casefold(): one for one in kind.values}
         known = file.predicates.get(name)
-        for value, said in (known.values if known else {}).items():
-            for one in said:
-                ways.setdefault(one.casefold(), value)
+        written = [(value, one) for value, said in (known.values if known else {}).items()
+                   for one in said]  # fmt: skip
+        for value, one in written:
+            ways.setdefault(one.casefold(), value)
+        for value, one in [*written, *((one, one) for one in kind.values)]:
+            for key in _keys(one):  # also without accents: zloty for złoty
+                ways.setdefault(key, value)
         if ways:
             found[name] = ways
     return found
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    """Return the forms that a value is looked up by: as it is, normalised, in Latin letters."""
+    own = text.casefold().removeprefix("the ")
+    return tuple(dict.fromkeys((own, *(one.removeprefix("the ") for one in forms(text)))))
 
 
 def _nearest(text: str, ways: Mapping[str, str]) -> str | None:

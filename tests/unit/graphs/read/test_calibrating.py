@@ -16,6 +16,7 @@ from plait.graphs.read.calibrating import (
     Calibrator,
     fit,
     from_json,
+    given,
     measure,
     plain,
     rightness,
@@ -104,7 +105,25 @@ def test_statements_carry_the_calibrated_confidence() -> None:
     assert before.confidence == 1.0
     tagger.calibrator = Calibrator((1.0, 1.0, 1.0, 0.0), float(np.log(3)))  # type: ignore[attr-defined]
     (after,) = Reader(atlas(), tagger).read(text).statements
-    assert after.confidence == pytest.approx(0.75)
+    assert after.reading == pytest.approx(0.75)
+    assert after.confidence < 0.5  # the graph does not say it, and few texts tell what is new
+
+
+def test_what_the_graph_says_already_was_hardly_misread() -> None:
+    random = np.random.default_rng(0)
+    for new in (0.1, 0.8):  # of what is said, so much is not in the graph
+        sure = random.uniform(0.3, 0.95, 4_000)
+        right = random.random(4_000) < sure
+        known = np.where(right, random.random(4_000) >= new, random.random(4_000) < 0.02)
+        made = given(sure, known)
+        for part in (known, ~known):
+            assert abs(made[part].mean() - right[part].mean()) < 0.04
+        rows = measure(made[~known], right[~known], ["a"] * int((~known).sum()))
+        assert rows is not None
+        assert rows.ece < 0.06
+    assert len(given(np.empty(0), np.empty(0, dtype=bool))) == 0
+    # where everything is new, what is read is believed
+    assert given(np.full(60, 0.8), np.zeros(60, dtype=bool)).min() > 0.7
 
 
 def test_the_command_line_proposes_from_the_same_confidence() -> None:

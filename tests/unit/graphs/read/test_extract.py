@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.graphs.read.atlas import atlas
+from tests.unit.graphs.read.atlas import FILE, atlas
 
 from plait.errors import BadInput, Cancelled, TooLarge
 from plait.graphs.merging import merge
@@ -16,6 +17,7 @@ from plait.graphs.read.examples import parse_marked
 from plait.graphs.read.extract import Reader, Statement, Text, texts_of, to_graph
 from plait.graphs.read.facts import kinds_of
 from plait.graphs.read.linking import Linker
+from plait.recipes.graph import Predicate
 
 MARKED = [
     "The [capital of|P1=capital] [Peru|S1] is [Lima|O1].",
@@ -65,6 +67,14 @@ def test_what_is_read_is_known_new_or_a_contradiction(statements: dict[str, Stat
 def test_values_are_codes_and_plurals_are_forgiven(statements: dict[str, Statement]) -> None:
     spain = next(one for text, one in statements.items() if text.startswith("Spain"))
     assert (spain.value, spain.status) == ("EUR", "known")
+
+
+def test_values_are_found_without_their_accents() -> None:
+    known = FILE.predicates | {"currency": Predicate(values={"PLN": ("złoty", "Polish złoty")})}
+    reader = Reader(atlas(replace(FILE, predicates=known)), Told())
+    assert [reader.value("currency", "string", one) for one in ("zloty", "the Polish Zloty")] == [
+        "PLN", "PLN",
+    ]  # fmt: skip
 
 
 def test_names_that_are_unknown_stay_unlinked(statements: dict[str, Statement]) -> None:
