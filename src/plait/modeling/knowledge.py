@@ -65,6 +65,8 @@ class PlaitKnowledgeConfig(PretrainedConfig):  # type: ignore[misc]
 class EntityAttention(nn.Module):  # type: ignore[misc]
     """Cross-attention from token states to entities' vectors, behind a gate that starts at zero.
 
+    A token asks by its state and, inside a name, by that entity's own vector, in the space of the
+    keys: so how alike two entities are tells from the start how much one's name reads of the other.
     Besides the entities there is an empty place to attend to, so that a token may read nothing.
     """
 
@@ -98,7 +100,10 @@ class EntityAttention(nn.Module):  # type: ignore[misc]
         query = split(self.query(self.before(states)))
         key, value = split(self.key(vectors)), split(self.value(vectors))
         scores = query @ key.transpose(2, 3) / (width // self.heads) ** 0.5
-        scores = scores + self.near[:, None, None] * inside[:, None].to(scores.dtype)
+        within = inside.to(states.dtype)
+        own = split(F.linear(within @ vectors, self.key.weight))
+        alike = own @ key.transpose(2, 3) / (width // self.heads) ** 0.5
+        scores = scores + torch.where(inside[:, None], self.near[:, None, None], alike)
         scores = scores.masked_fill(~present[:, None, None, :], -1e4)
         scores = F.pad(scores, (1, 0))  # the empty place
         read = scores.softmax(dim=-1)[..., 1:] @ value

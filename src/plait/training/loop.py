@@ -37,6 +37,8 @@ def optimise(
     cancelled: Callable[[], bool] | None = None,
     after_epoch: Callable[[int], bool] | None = None,
     after_step: Callable[[int], None] | None = None,
+    faster: Sequence[Any] = (),
+    times: float = 1.0,
 ) -> tuple[list[float], int]:
     """Train parameters in place.
 
@@ -53,6 +55,7 @@ def optimise(
         cancelled: asked before each step.
         after_epoch: called with the number of epochs done; the training ends if it returns true.
         after_step: called with the number of steps done.
+        faster: those of the parameters whose learning rate is so many `times` the others'.
 
     Returns:
         The mean loss of each epoch, and how many steps were taken.
@@ -64,7 +67,14 @@ def optimise(
     import torch
 
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    apart = {id(parameter) for parameter in faster}
+    groups = [
+        {"params": [one for one in trained if (id(one) in apart) == fast], "lr": rate_}
+        for fast, rate_ in ((False, learning_rate), (True, learning_rate * times))
+    ]
+    optimiser = torch.optim.AdamW(
+        [one for one in groups if one["params"]], weight_decay=WEIGHT_DECAY, fused=True
+    )
     numbers = kinds if kinds is not None else [0] * len(lengths)
     per_epoch = sum(-(-numbers.count(kind) // batch_size) for kind in set(numbers))
     steps = epochs * per_epoch

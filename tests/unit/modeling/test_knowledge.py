@@ -141,3 +141,28 @@ def test_saved_and_loaded_with_plait_and_without(tmp_path: Path) -> None:
         },
     )
     assert [float(one) for one in done.stdout.split()] == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+def test_a_name_reads_more_of_an_entity_that_is_like_its_own() -> None:
+    torch.manual_seed(2)
+    attention = EntityAttention(8, 4, 2).eval()
+    with torch.no_grad():
+        attention.gate.fill_(0.1)
+        for part in (attention.query, attention.key, attention.value, attention.out):
+            part.weight.zero_()
+            part.bias.zero_()
+        attention.key.weight[:4].copy_(2 * torch.eye(4))
+        attention.key.weight[4:].copy_(2 * torch.eye(4))
+        attention.value.bias.fill_(1.0)  # what is read is how much is attended to
+        attention.out.weight.copy_(torch.eye(8))
+        own = torch.tensor([3.0, 0.0, 0.0, 0.0])
+        inside = torch.tensor([[[True, False], [False, False]]])
+
+        def read(other: torch.Tensor) -> torch.Tensor:
+            states = torch.zeros(1, 2, 8)
+            vectors = torch.stack([own, other])[None]
+            return attention(states, vectors, torch.tensor([[True, True]]), inside)[0, :, 0]
+
+        alike, unlike = read(own), read(-own)
+    assert float(alike[0]) > float(unlike[0]) + 0.01
+    assert float(alike[1]) == pytest.approx(float(unlike[1]))  # a token of no name

@@ -37,6 +37,8 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 3e-4
     rules_weight: float = WEIGHT
+    attention_speed: float = 3.0
+    """The learning rate of the attention to entities, in those of the encoder: it is new."""
     looks: int = 10
     """How often the validation questions are asked: the weights of the best look are kept."""
     seed: int = 0
@@ -215,6 +217,8 @@ def train(
             progress=progress,
             cancelled=cancelled,
             after_step=watch.look,
+            faster=list(getattr(judge.model, "attentions", torch.nn.Module()).parameters()),
+            times=settings.attention_speed,
         )
         watch.restore()
     return {"loss": losses[0], "looks": watch.looks, "best": watch.best}

@@ -167,7 +167,7 @@ def test_masked_words_are_learned(base: Path) -> None:
 def test_vectors_of_entities_tell_what_the_text_cannot(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("pykeen")
     graph = towns(near=4)
-    few: dict[str, Any] = {"steps": 120, "batch_size": 32, "learning_rate": 1e-2, "threads": 1}
+    few: dict[str, Any] = {"steps": 120, "batch_size": 32, "learning_rate": 5e-3, "threads": 1}
     vectors = EmbeddingOptions("transe", 60, 16, batch_size=32, every=10, threads=1)
     told = teach(graph, base, tmp_path / "e", Options("entities", embeddings=vectors, **few))
     alone = teach(graph, base, tmp_path / "p", Options("plain", **few))
