@@ -12,7 +12,9 @@ from plait.cli.options import Json, print_json
 
 
 def statistics(
-    model: Annotated[Path, typer.Argument(help="The folder of a text classifier.")],
+    model: Annotated[
+        Path, typer.Argument(help="The folder of a text classifier or language model.")
+    ],
     data: Annotated[
         Path, typer.Option(help="The folder of a data set: data/SPLIT.jsonl, .csv or .parquet.")
     ],

@@ -2,10 +2,10 @@
 """Statistics of a model on data that stay at home, which fusion can use instead of the data.
 
 `gram`: the inner products of the inputs of each linear layer, per token, for RegMean (Jin et al.
-2023). `fisher`: the expected squared gradient of the log-likelihood for each weight, per text, for
-Fisher-weighted averaging (Matena and Raffel 2022). Labels are not needed: the expectation is over
-the model's own predictions. The file says how many texts were read, and what it promises about
-them: nothing, unless `privacy` is given.
+2023). `fisher`: the expected squared gradient of the log-likelihood for each weight, per text (of a
+language model per token), for Fisher-weighted averaging (Matena and Raffel 2022). Labels are not
+needed: the expectation is over the model's own predictions. The file says how many texts were read,
+and what it promises about them: nothing, unless `privacy` is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 
 from plait.errors import BadInput
-from plait.pretrained import head_names, limited_threads, load_classifier, pad
+from plait.pretrained import (
+    head_names,
+    limited_threads,
+    load_classifier,
+    load_model,
+    pad,
+    read_config,
+)
 from plait.recipes.fusion import hint
 from plait.training.privacy import EXACT, Clipped, Privacy, nearest_positive, noise_for
 
@@ -47,10 +54,10 @@ def collect_statistics(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Compute a text classifier's statistics on texts and write them as one safetensors file.
+    """Compute a model's statistics on texts and write them as one safetensors file.
 
     Args:
-        folder: the model, as for fine-tuning.
+        folder: a text classifier as for fine-tuning, or a causal language model.
         texts: what the model is used on; some hundreds are enough.
         out: the file to write; it appears when it is whole.
         kinds: "gram", "fisher" or both.
@@ -63,7 +70,8 @@ def collect_statistics(
         How many tensors were written.
 
     Raises:
-        BadInput: for no texts, too many, or an unknown kind.
+        BadInput: for no texts, too many, texts of too few tokens, an unknown kind, or a model that
+            is neither.
         MissingExtra: if torch or transformers is not installed.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
@@ -72,8 +80,16 @@ def collect_statistics(
         raise BadInput(f"Statistics are of the kinds {' and '.join(KINDS)}; {asked}")
     if not texts or len(texts) > MAX_TEXTS:
         raise BadInput(f"Statistics need 1 to {MAX_TEXTS:,} texts, not {len(texts):,}.")
-    model, tokenizer = load_classifier(folder)
+    speaks = _is_language_model(folder)
+    model, tokenizer = (
+        load_model(folder, "AutoModelForCausalLM") if speaks else load_classifier(folder)
+    )
     rows = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    if speaks:
+        # a language model says nothing of what has nothing before it
+        rows = [row for row in rows if len(row) > 1]
+        if not rows:
+            raise BadInput("No text has two tokens or more, as a language model's statistics need.")
     total = len(rows) * len(kinds)
     done = 0
 
@@ -85,7 +101,12 @@ def collect_statistics(
 
     # of a folder with heads the tensors are the encoder's, by its own names; heads are not fused
     start = f"{model.base_model_prefix}." if head_names(folder) else ""
-    reader = _Reader(model.eval(), tokenizer, start, diagonal)
+    reader = (_Speaker if speaks else _Reader)(model.eval(), tokenizer, start, diagonal)
+    if "gram" in kinds and not reader.linear:
+        raise BadInput(
+            f"{Path(folder).name} ({type(model).__name__}) has no linear layers of torch's own, "
+            "whose inputs 'gram' is about; use the kind fisher."
+        )
     found: dict[str, Any] = {}
     with limited_threads(threads):
         if privacy is not None:
@@ -120,10 +141,14 @@ class _Reader:
         import torch
 
         self.model, self.tokenizer, self.diagonal = model, tokenizer, diagonal
+        # a head that shares the embeddings' tensor is not a tensor of the file
+        shared = getattr(model.get_input_embeddings(), "weight", None)
         self.linear = {
             name: module
             for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and name.startswith(start)
+            if isinstance(module, torch.nn.Linear)
+            and name.startswith(start)
+            and module.weight is not shared
         }
         self.weights = {n: p for n, p in model.named_parameters() if n.startswith(start)}
         self.same: dict[str, str] = {}
@@ -230,6 +255,38 @@ class _Reader:
             inner = [int(i) for i in random.choice(words, int(length))]
             made.append([i for i in (begin, *inner, end) if i is not None])
         return made
+
+
+class _Speaker(_Reader):
+    """A causal language model, and what single texts do in it."""
+
+    def fishers(self, rows: Sequence[list[int]]) -> Iterator[dict[str, Any]]:
+        """Yield each text's squared gradients of log p(tokens), per token.
+
+        At each place a token is drawn as the model predicts it there. Gradients of independent
+        draws have a mean of nothing, so that the square of their sum is, on average, the sum of
+        their squares: one pass backwards for a text instead of one for each token and word.
+        """
+        import torch
+
+        parameters = list(self.weights.values())
+        for number, row in enumerate(rows):
+            draw = torch.Generator().manual_seed(number)
+            logits = self.model(**pad(self.tokenizer, [row])).logits[0, :-1].float()
+            logs = torch.log_softmax(logits, -1)
+            drawn = torch.multinomial(logs.detach().exp(), 1, generator=draw)
+            slopes = torch.autograd.grad(logs.gather(1, drawn).sum(), parameters, allow_unused=True)
+            yield {
+                f"fisher.{name}": torch.zeros_like(values)
+                if slope is None
+                else slope.square() / len(drawn)
+                for (name, values), slope in zip(self.weights.items(), slopes, strict=True)
+            }
+
+
+def _is_language_model(folder: Path) -> bool:
+    names = read_config(Path(folder)).get("architectures") or []
+    return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
 
 
 def _grams(reader: _Reader, rows: list[list[int]], tell: Callable[[int], None]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from plait.errors import BadInput
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from safetensors.numpy import load_file  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from plait.cli.main import app  # noqa: E402
 from plait.fusion.weights import fused_tensors  # noqa: E402
+from plait.fusion.weights.checkpoints import STATISTICS  # noqa: E402
 from plait.training.statistics import collect_statistics  # noqa: E402
 
 pytestmark = pytest.mark.models
@@ -107,6 +109,109 @@ def test_they_are_what_fusion_asks_for(tmp_path: Path, kind: str, method: str) -
     )
     assert made.keys() == means.keys()
     assert not np.allclose(made[LAYER], means[LAYER], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a tiny causal language model."""
+    folder = tmp_path_factory.mktemp("models") / "speaker"
+    torch.manual_seed(5)
+    config = transformers.LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=16,
+        initializer_range=0.7,
+        tie_word_embeddings=True,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def test_of_a_language_model_gram_is_per_token(speaker: Path, tmp_path: Path) -> None:
+    collect_statistics(speaker, TEXTS, tmp_path / "s.safetensors", threads=1)
+    made = load_file(tmp_path / "s.safetensors")
+    weights = load_file(speaker / "model.safetensors")
+    assert {name.removeprefix("gram.") for name in made} == {
+        name for name, values in weights.items() if values.ndim == 2 and "embed" not in name
+    }
+    loaded = transformers.LlamaForCausalLM.from_pretrained(speaker).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(speaker)
+    seen: list[np.ndarray] = []
+    loaded.model.layers[0].mlp.down_proj.register_forward_pre_hook(
+        lambda m, x: seen.append(x[0][0].detach().numpy())
+    )
+    with torch.inference_mode():
+        for text in TEXTS:
+            loaded(**tokenizer(text, return_tensors="pt", return_token_type_ids=False))
+    inputs = np.concatenate(seen).astype(np.float64)
+    np.testing.assert_allclose(
+        made["gram.model.layers.0.mlp.down_proj.weight"],
+        inputs.T @ inputs / len(inputs),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_of_a_language_model_fisher_is_the_expectation_over_tokens(
+    speaker: Path, tmp_path: Path
+) -> None:
+    text = "good film bad"
+    collect_statistics(
+        speaker, [text] * 400, tmp_path / "s.safetensors", kinds=["fisher"], threads=1
+    )
+    made = load_file(tmp_path / "s.safetensors")["fisher.model.norm.weight"]
+    loaded = transformers.LlamaForCausalLM.from_pretrained(speaker).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(speaker)
+    given = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+    logs = loaded(**given).logits[0, :-1].log_softmax(-1)
+    exact = np.zeros(8)
+    for place in logs:
+        for log in place.unbind():
+            slope = torch.autograd.grad(log, loaded.model.norm.weight, retain_graph=True)[0]
+            exact += float(log.detach().exp()) * slope.numpy() ** 2 / len(logs)
+    np.testing.assert_allclose(made, exact, rtol=0.35)
+    assert made.sum() == pytest.approx(exact.sum(), rel=0.1)
+
+
+def test_language_models_fuse_by_their_statistics(speaker: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(speaker, other)
+    weights = load_file(other / "model.safetensors")
+    draw = np.random.default_rng(2)
+    save_file(
+        {n: v + draw.normal(0, 0.1, v.shape).astype(v.dtype) for n, v in weights.items()},
+        other / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    for folder in (speaker, other):
+        collect_statistics(folder, TEXTS, folder / STATISTICS, kinds=["gram", "fisher"], threads=1)
+    data = {"models": [{"model": str(speaker)}, {"model": str(other)}]}
+    layer = "model.layers.0.mlp.down_proj.weight"
+    for method in ("regmean", "fisher"):
+        made = dict(fused_tensors(data | {"merge_method": method}))
+        assert made.keys() == weights.keys()
+        mean = weights[layer] + (load_file(other / "model.safetensors")[layer] - weights[layer]) / 2
+        assert np.abs(made[layer] - mean).max() > 1e-4
+
+
+def test_a_language_model_has_nothing_to_say_of_single_tokens(
+    speaker: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(speaker, bare)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bare).backend_tokenizer
+    tokenizer.post_processor = None  # no [CLS] and [SEP]
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(bare)
+    with pytest.raises(BadInput, match="two tokens or more"):
+        collect_statistics(bare, ["good", "bad"], tmp_path / "s", threads=1)
 
 
 @pytest.mark.parametrize(
