@@ -26,6 +26,7 @@ from plait.fusion.features.options import FeatureRecipe, parse
 from plait.fusion.features.sources import Source, check_files
 from plait.fusion.places import hash_folder, new_folder, write_report
 from plait.fusion.results import FusionResult, Progress
+from plait.fusion.weights.finite import refuse_unfinite
 from plait.modeling import ARCHITECTURES, FOLDER
 
 SHARE = 0.2
@@ -62,6 +63,7 @@ def run(data: Mapping[str, Any], folder: Path, out: Path, work: Work) -> FusionR
     ):
         torch.manual_seed(recipe.level.seed)
         places = {m.model: find_encoder(m, folder, work.resolve) for m in recipe.members}
+        refuse_unfinite({reference: place for reference, place in places.items() if place})
         opened = {
             m.modality: open_encoder(m, places[m.model], recipe["max_length"])
             for m in recipe.members

@@ -15,6 +15,7 @@ import pytest
 
 from plait.errors import BadInput, Cancelled
 from plait.fusion import check, fuse
+from plait.fusion.forecast import STARTING
 
 from .conftest import recipe, tone
 
@@ -240,4 +241,35 @@ def test_a_damaged_file_is_named_and_nothing_stays(
         tone(file, 440, 0.0)
     with pytest.raises(BadInput, match=file.name):
         fuse(recipe(world, "audio", data=data), tmp_path / "out", threads=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_check_tries_the_encoders_and_tells_what_training_takes(world: World) -> None:
+    frozen = check(recipe(world, "text", "image", epochs=4))
+    tuned = check(recipe(world, "text", "image", epochs=4, tune=("text", "image")))
+    longer = check(recipe(world, "text", "image", epochs=40, tune=("text", "image")))
+    for report in (frozen, tuned, longer):
+        assert report.problems == []
+        assert report.cost is not None
+    costs = [report.cost.cpu_seconds for report in (frozen, tuned, longer) if report.cost]
+    assert STARTING < costs[0] < costs[1] < costs[2]
+    assert any("all 40 epochs" in note for note in longer.notes)
+    assert not any("epochs" in note for note in frozen.notes)
+
+
+def test_an_encoder_of_nan_is_named_before_anything_is_trained(
+    world: World, tmp_path: Path
+) -> None:
+    from safetensors.numpy import save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(world["text"], broken)
+    values = dict(weights(broken))
+    name = sorted(values)[0]
+    values[name].reshape(-1)[3] = np.nan
+    save_file(values, broken / "model.safetensors", metadata={"format": "pt"})
+    made = recipe(world, "text", "image", text=broken)
+    assert any(name in told and "NaN" in told for told in check(made).problems)
+    with pytest.raises(BadInput, match="holds NaN"):
+        fuse(made, tmp_path / "out", threads=1)
     assert not (tmp_path / "out").exists()
