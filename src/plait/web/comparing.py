@@ -42,8 +42,6 @@ def show(visit: Visitor, job: int = 0) -> Response:
     try:
         models = leaderboards.parse_models(names)
         found = leaderboards.compare(visit.hub, visit.actor, models)
-        if not found:
-            raise leaderboards.nothing(models)
     except PlaitError as error:
         return _page(visit, asked, **said(error))
     return _page(visit, asked, found)
@@ -88,6 +86,7 @@ def _page(
         asked=asked,
         job=None if job is None else job_view(visit, job, None),
         found=[(one, *_differences(visit, index, one)) for index, one in enumerate(found or ())],
+        nothing=found == [],
         most=MOST_ITEMS,
         most_models=leaderboards.MOST_MODELS,
         problem=problem,

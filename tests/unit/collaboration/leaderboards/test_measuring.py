@@ -247,6 +247,8 @@ def test_the_page_asks_shows_and_keeps_what_was_typed(place: Place) -> None:
         assert 'name="dataset"' not in client.get("/compare").text, "nobody pays for strangers"
         assert client.post("/compare", data=form, headers=own).status_code in (303, 401)
         client.post("/login", data={"token": token}, headers=own)
+        asking = client.get("/compare?model=bob/moods+bob/other@main")
+        assert asking.status_code == 200 and "Name a data set" in asking.text
         wrong = client.post("/compare", data=form | {"split": "gate"}, headers=own)
         assert wrong.status_code == 400
         assert "it has: test, train" in wrong.text

@@ -10,9 +10,10 @@ from fastapi.testclient import TestClient
 
 from plait.api import create_api
 from plait.collaboration import jobs, leaderboards
+from plait.collaboration.leaderboards import measuring
 from plait.collaboration.worker import Worker
 from plait.demo.data import encoder_folder
-from plait.hub import AddBytes, AddPointer, Hub, Operation
+from plait.hub import AddBytes, AddPointer, Hub, Operation, Repository
 from plait.settings import Settings
 from plait.training import add_head
 from plait.web import add_pages
@@ -25,6 +26,20 @@ ROWS = "".join(
 )
 
 
+def operations(hub: Hub, model: Repository, folder: Path) -> list[Operation]:
+    """Return what adds a model's files to a repository."""
+    made: list[Operation] = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix != ".safetensors":
+            made.append(AddBytes(file.name, file.read_bytes()))
+            continue
+        sha256, size = hub.blobs.write([file.read_bytes()])
+        with hub.session(write=True) as session:
+            hub.grant_blob(session, model, sha256)
+        made.append(AddPointer(file.name, sha256, size))
+    return made
+
+
 @pytest.mark.models
 def test_a_submission_is_scored_by_a_job(tmp_path: Path) -> None:
     folder = add_head(encoder_folder("tiny"), tmp_path / "model")
@@ -35,16 +50,7 @@ def test_a_submission_is_scored_by_a_job(tmp_path: Path) -> None:
         files = [AddBytes("plait.yaml", PROJECT), AddBytes("data/test.jsonl", ROWS.encode())]
         hub.commits.apply(ann, data, "main", files, "add", "")
         model = hub.repositories.create(ann, "model", "ann/model")
-        made: list[Operation] = []
-        for file in sorted(folder.iterdir()):
-            if file.suffix != ".safetensors":
-                made.append(AddBytes(file.name, file.read_bytes()))
-                continue
-            sha256, size = hub.blobs.write([file.read_bytes()])
-            with hub.session(write=True) as session:
-                hub.grant_blob(session, model, sha256)
-            made.append(AddPointer(file.name, sha256, size))
-        hub.commits.apply(ann, model, "main", made, "add", "")
+        hub.commits.apply(ann, model, "main", operations(hub, model, folder), "add", "")
         job = leaderboards.submit(hub, ann, data, "ann/model")
         assert Worker(hub).run_once()
         done = jobs.get(hub, job.id)
@@ -56,6 +62,21 @@ def test_a_submission_is_scored_by_a_job(tmp_path: Path) -> None:
         leaderboards.submit(hub, ann, data, "ann/model")
         assert Worker(hub).run_once()
         assert len(leaderboards.board(hub, ann, data, "mood").rows) == 1
+
+        # Beside it a pull request whose labels stand in another order, on the same items.
+        other = add_head(encoder_folder("tiny"), tmp_path / "other", ("positive", "negative"))
+        made = operations(hub, model, other)
+        assert hub.commits.apply(ann, model, "main", made, "turn", create_pr=True).discussion
+        names = ["ann/model", "ann/model@refs/pr/1"]
+        job = measuring.request(hub, ann, names, "ann/data", task="mood")
+        assert Worker(hub).run_once()
+        [compared] = measuring.measured(hub, ann, jobs.get(hub, job.id))
+        first, second = (one.entry for one in compared.board.rows)
+        assert first.score == row.entry.score, "as the leaderboard measured it"
+        assert first.score + second.score == 1, "the same head, its labels exchanged"
+        assert compared.board.gaps[0, 1][0] == pytest.approx(first.score - second.score)
+        assert len(compared.items) == 30, "where one is right the other is wrong"
+        assert all({*one["answers"]} == {"positive", "negative"} for one in compared.items)
 
         app = create_api(hub)
         add_pages(app, hub)
