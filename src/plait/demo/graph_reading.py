@@ -207,10 +207,11 @@ def read_texts(demo: GraphDemo, graph: Graph, pair: PairOfGraphs, size: str) -> 
             epochs=chosen.epochs,
             learning_rate=chosen.learning_rate,
             freeze_embeddings=chosen.freeze_embeddings,
+            threads=1,  # the hub and its worker need the other core; waiting threads would take it
         )
         taught = teach(lesson, encoder, out, options, progress=show)
     with demo.step("read", "Reading sentences that were written by hand", 1.0) as on:
-        extraction = Reader(graph, load_tagger(out)).read(
+        extraction = Reader(graph, load_tagger(out, 1)).read(
             [Text(f"sentence {place}", one.text) for place, one in enumerate(written, start=1)]
         )
         meanings = Meanings.read(MEANINGS, country_codes(pair))
