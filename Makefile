@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_ARGS ?=
+# Each file's tests on one worker; tests/conftest.py says which files come first.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo install install-dev clients test test-fast test-scale lint format bench clean
 
@@ -37,17 +39,17 @@ clients: install-dev ## Install the stock clients of several generations, for th
 	@$(BIN)/python tests/clients/install.py || echo "The tests of what is not installed will skip."
 
 test: install-dev clients ## Run the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(TEST_ARGS)
 	$(MAKE) --no-print-directory test-scale
 
 # The hub's own tests once more, on a real PostgreSQL and a real S3 server instead of SQLite and a folder.
 SCALED := clients_access clients_files clients_repos clients_search clients_social clients_tokens git
 test-scale: install-dev ## Run the hub's tests over PostgreSQL and S3
-	PLAIT_TEST_DATABASE=postgresql PLAIT_TEST_STORE=s3 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	PLAIT_TEST_DATABASE=postgresql PLAIT_TEST_STORE=s3 $(BIN)/python -m pytest $(SPREAD) \
 	  tests/unit/hub tests/unit/api $(addprefix tests/integration/test_,$(addsuffix .py,$(SCALED))) $(TEST_ARGS)
 
 test-fast: install-dev ## Run the unit tests alone
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(TEST_ARGS)
+	$(BIN)/python -m pytest $(SPREAD) tests/unit $(TEST_ARGS)
 
 lint: install-dev ## Check style, types and the rooms' import rules
 	$(BIN)/ruff check src tests benchmarks

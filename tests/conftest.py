@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test gets: no network for the clients, and a home of its own."""
+"""What every test gets: no network for the clients, a home of its own, and its place in the run."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,42 @@ os.environ.update(
     DO_NOT_TRACK="1",
     TOKENIZERS_PARALLELISM="false",
     PLAIT_CHECKSUM_CACHE="off",
+    # Two workers share the cores already; more threads of each only wait for one another.
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
 )
+# Hundreds of processes are started: without bytecode, each would compile Plait anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Files that take longest, longest first, in seconds on a quiet core. With --dist loadfile and
+# --no-loadscope-reorder they are handed out in this order, and small files fill the end.
+LONG = {
+    "integration/test_pages_browser.py": 109,
+    "integration/merging/test_ray_cluster.py": 101,
+    "integration/clients/test_matrix.py": 77,
+    "integration/graphs/test_demo.py": 60,
+    "integration/test_demo.py": 57,
+    "integration/test_clients_crash.py": 46,
+    "integration/merging/test_kinds.py": 44,
+    "unit/fusion/outputs/test_run.py": 44,
+    "integration/test_many_committers.py": 37,
+    "integration/merging/test_commands.py": 36,
+    "integration/test_third_party_scan.py": 33,
+    "integration/test_fusion_levels.py": 29,
+    "integration/test_graph_browser.py": 29,
+    "integration/merging/test_collaboration_commands.py": 26,
+    "integration/test_clients_libraries.py": 23,
+    "unit/fusion/outputs/test_choosing.py": 21,
+    "unit/web/test_lineage.py": 18,
+    "integration/merging/test_preview.py": 15,
+    "integration/test_conflicts_browser.py": 14,
+    "integration/strangers/test_strangers.py": 12,
+    "integration/merging/test_commands_gates.py": 12,
+    "unit/hub/test_crash.py": 10,
+    "unit/cli/test_graph.py": 10,
+    "integration/merging/test_hidden.py": 10,
+}
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile(
@@ -51,3 +87,13 @@ def places(backend: services.Backend) -> Iterator[dict[str, str]]:
     """Settings of one hub's database and store, shared with no other hub."""
     with backend.fresh() as found:
         yield found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: then the integration tests, then all others."""
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = item.nodeid.split("::")[0].removeprefix("tests/")
+        return -LONG.get(name, 0), not name.startswith("integration/")
+
+    items.sort(key=place)
