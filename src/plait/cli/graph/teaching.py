@@ -29,7 +29,7 @@ def teach(
     ] = "entities",
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 600,
     batch_size: Annotated[int, typer.Option(help="Sentences in a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 3e-4,
     embeddings: Annotated[
         Path | None,
         typer.Option(

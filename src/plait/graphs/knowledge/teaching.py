@@ -42,7 +42,7 @@ class Options:
     how: str = "entities"
     steps: int = 600
     batch_size: int = 32
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     embeddings: EmbeddingOptions | Path | None = None
     """Of `entities`: how to train them (None: `EMBEDDINGS`), or the folder of those that are."""
     rules_weight: float = WEIGHT
