@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,10 @@ def plait(name: str, step: str, folder: Path) -> dict[str, Any]:
     from plait.graphs.storage import read_graph
 
     path = folder / f"graph.{SUFFIXES[name]}"
+    if step == "bare":
+        bare = folder / f"bare.{SUFFIXES[name]}"
+        export_graph(read_graph(folder / "graph"), bare, format=name, annotations=False)
+        return {}
     if step == "write":
         graph = read_graph(folder / "graph")
         with Spent() as spent:
@@ -240,8 +244,8 @@ def said_by_script(path: Path, graph: Graph) -> str:
     return "the identifier of every statement"
 
 
-def oxigraph(name: str, step: str, folder: Path) -> dict[str, Any]:
-    """Load the file that Plait wrote into a store in memory, or write that store."""
+def oxigraph(name: str, folder: Path) -> list[dict[str, Any]]:
+    """Load the file that Plait wrote into a store in memory, and write that store."""
     import pyoxigraph as ox
 
     formats = {"ntriples": "N_TRIPLES", "nquads": "N_QUADS", "turtle": "TURTLE", "trig": "TRIG",
@@ -249,71 +253,52 @@ def oxigraph(name: str, step: str, folder: Path) -> dict[str, Any]:
     format = getattr(ox.RdfFormat, formats[name])
     path, out = folder / f"graph.{SUFFIXES[name]}", folder / f"peer.{SUFFIXES[name]}"
     store = ox.Store()
-    if step == "read":
-        with Spent() as spent:
-            store.load(path=str(path), format=format)
-        return {**spent.found, "statements": len(store)}
-    store.load(path=str(path), format=format)
     graphs = None if name in ("nquads", "trig", "jsonld") else ox.DefaultGraph()
-    with Spent() as spent:
+    with Spent() as read:
+        store.load(path=str(path), format=format)
+    with Spent() as written:
         store.dump(str(out), format=format, from_graph=graphs)
-    return {**spent.found, "bytes": out.stat().st_size}
+    return [{**written.found, "bytes": out.stat().st_size}, {**read.found, "held": len(store)}]
 
 
-def rdflib(name: str, step: str, folder: Path) -> dict[str, Any]:
+def rdflib(name: str, folder: Path) -> list[dict[str, Any]]:
     """Hold the bare triples in rdflib's graph."""
     import rdflib as peer
 
-    from plait.graphs.exchange import export_graph
-    from plait.graphs.storage import read_graph
-
     kind = {"ntriples": "nt", "turtle": "turtle"}[name]
     path, out = folder / f"bare.{SUFFIXES[name]}", folder / f"peer.{SUFFIXES[name]}"
-    if not path.exists():
-        # In a process of its own, whose memory is not this one's.
-        if os.fork() == 0:
-            export_graph(read_graph(folder / "graph"), path, format=name, annotations=False)
-            os._exit(0)
-        os.wait()
+    child("--run", name, "Plait", "bare", "--folder", str(folder))
     graph = peer.Graph()
-    if step == "read":
-        with Spent() as spent:
-            graph.parse(path, format=kind)
-        return {**spent.found, "statements": len(graph)}
-    graph.parse(path, format=kind)
-    with Spent() as spent:
-        graph.serialize(out, format=kind)
-    return {**spent.found, "bytes": out.stat().st_size}
+    with Spent() as read:
+        graph.parse(path, format=kind)
+    with Spent() as written:
+        graph.serialize(out, format=kind, encoding="utf-8")
+    return [{**written.found, "bytes": out.stat().st_size}, {**read.found, "held": len(graph)}]
 
 
-def networkx(name: str, step: str, folder: Path) -> dict[str, Any]:
-    """Hold the file that Plait wrote in NetworkX's multigraph, or write that."""
+def networkx(name: str, folder: Path) -> list[dict[str, Any]]:
+    """Hold the file that Plait wrote in NetworkX's multigraph, and write that."""
     import networkx as nx
 
     path, out = folder / f"graph.{SUFFIXES[name]}", folder / f"peer.{SUFFIXES[name]}"
-    read: Callable[[], Any] = {
-        "graphml": lambda: nx.read_graphml(path, force_multigraph=True),
-        "gexf": lambda: nx.read_gexf(path, version="1.3"),
-    }[name]
-    write = {"graphml": nx.write_graphml, "gexf": nx.write_gexf}[name]
-    if step == "read":
-        with Spent() as spent:
-            graph = read()
-        return {**spent.found, "statements": graph.number_of_edges()}
-    graph = read()
-    with Spent() as spent:
-        write(graph, out)
-    return {**spent.found, "bytes": out.stat().st_size}
+    with Spent() as read:
+        if name == "gexf":
+            graph = nx.read_gexf(path, version="1.3")
+        else:
+            graph = nx.read_graphml(path, force_multigraph=True)
+    with Spent() as written:
+        (nx.write_gexf if name == "gexf" else nx.write_graphml)(graph, out)
+    held = graph.number_of_edges()
+    return [{**written.found, "bytes": out.stat().st_size}, {**read.found, "held": held}]
 
 
-def fastobo(name: str, step: str, folder: Path) -> dict[str, Any]:
+def fastobo(name: str, folder: Path) -> list[dict[str, Any]]:
     """Hold the ontology's frames, each with its clauses."""
     import fastobo as peer
 
-    with Spent() as spent:
+    with Spent() as read:
         frames = list(peer.iter(str(folder / "graph.obo"), ordered=True))
-        clauses = sum(len(list(one)) for one in frames)
-    return {**spent.found, "statements": clauses}
+    return [{**read.found, "held": sum(len(list(one)) for one in frames)}]
 
 
 ARCADE = """
@@ -382,10 +367,16 @@ def bolt(folder: Path, statements: int) -> list[dict[str, Any]]:
     return rows
 
 
-def run(name: str, who: str, step: str, folder: Path) -> dict[str, Any]:
-    """Measure one step in this process."""
-    found = globals()[who.lower()](name, step, folder)
-    return {"format": name, "who": who, "step": step, **found}
+def run(name: str, who: str, step: str, folder: Path) -> list[dict[str, Any]]:
+    """Measure a step of Plait, or a peer's reading and writing, in this process."""
+    if who == "Plait":
+        return [{"format": name, "who": who, "step": step, **plait(name, step, folder)}]
+    rows = globals()[who.lower()](name, folder)
+    steps = ("write", "read") if len(rows) == 2 else ("read",)
+    return [
+        {"format": name, "who": who, "step": step, **row}
+        for step, row in zip(steps, rows, strict=True)
+    ]
 
 
 def prepare(folder: Path, statements: int) -> None:
@@ -433,6 +424,7 @@ def main() -> None:
     parser.add_argument("--statements", type=int, default=1_000_000)
     parser.add_argument("--bolt", type=int, default=200_000, help="Statements over Bolt; 0: none.")
     parser.add_argument("--formats", default=",".join(SUFFIXES), help="Names, with commas between.")
+    parser.add_argument("--alone", action="store_true", help="Without the peers.")
     parser.add_argument("--keep", action="store_true", help="Keep other formats' former results.")
     parser.add_argument("--folder", type=Path, help="Where files lie meanwhile; kept if given.")
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -457,12 +449,14 @@ def main() -> None:
         for name in formats:
             steps = {"cypher": ("write",), "obo": ("read",)}.get(name, ("write", "read"))
             ours: dict[str, Any] = {}
-            for who in ("Plait", *PEERS.get(name, ())):
-                for step in steps:
-                    row = child("--run", name, who, step, *where)
-                    ours.setdefault(step, row)
+            for step in steps:
+                ours[step] = child("--run", name, "Plait", step, *where)[0]
+                say(ours[step], None)
+            rows += ours.values()
+            for who in () if given.alone else PEERS.get(name, ()):
+                for row in child("--run", name, who, "both", *where):
                     rows.append(row)
-                    say(row, ours[step])
+                    say(row, ours[row["step"]])
             for one in folder.glob("*." + SUFFIXES[name]):
                 if name != "obo":
                     one.unlink()
@@ -472,11 +466,13 @@ def main() -> None:
                 say(row, None)
         facts = json.loads((folder / "facts.json").read_text())
     if given.keep and given.out.exists():
-        measured = {row["format"] for row in rows}
-        before = json.loads(given.out.read_text())["rows"]
-        rows = [row for row in before if row["format"] not in measured] + rows
+        measured = {(row["format"], row["who"]) for row in rows}
+        former = json.loads(given.out.read_text())
+        rows += [row for row in former["rows"] if (row["format"], row["who"]) not in measured]
+        given.bolt = given.bolt or former["bolt"]
     order = [*SUFFIXES, "bolt"]
-    rows.sort(key=lambda row: order.index(row["format"]))
+    whos = ["Plait", *dict.fromkeys(one for held in PEERS.values() for one in held)]
+    rows.sort(key=lambda row: (order.index(row["format"]), whos.index(row["who"])))
     found = {"benchmark": "graph-exchange", **facts, "bolt": given.bolt, "machine": machine(),
              "rows": rows}  # fmt: skip
     given.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
