@@ -42,6 +42,10 @@ NewEntities = Annotated[
     bool, typer.Option("--new-entities", help="Make entities of names that the graph lacks.")
 ]
 SourceName = Annotated[str, typer.Option(help="The name of the statements' source.")]
+ReadOut = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="A new folder for what was read, as a graph."),
+]
 SHOWN = 30
 LEAST = 0.5
 """As `plait.recipes.extension.LEAST`, whose import every start of the command would pay for."""
@@ -174,10 +178,7 @@ def extract(
     folder: Folder,
     texts: Texts,
     model: Annotated[Path, typer.Option(help="The tagger that `train-tagger` wrote.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="A new folder for what was read, as a graph."),
-    ] = None,
+    out: ReadOut = None,
     least: Least = LEAST,
     source: SourceName = "text",
     new_entities: NewEntities = False,
@@ -221,10 +222,7 @@ def extend(
         str | None,
         typer.Option(metavar="OWNER/NAME", help="The data set for it, where GRAPH is a folder."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="A new folder for what was read, as a graph."),
-    ] = None,
+    out: ReadOut = None,
     least: Least = LEAST,
     source: SourceName = "text",
     new_entities: NewEntities = False,
