@@ -2,7 +2,8 @@
 """Loading, merging and asking a million statements: Plait beside three engines used directly.
 
 Two halves that share a fifth of the statements are loaded from tables, united, stored, and asked
-four questions. Each engine runs in a process of its own; answers are compared. Writes
+four questions. Each engine runs in a process of its own, several times, the engines in turns;
+answers are compared, and medians told with the least and the most. Writes
 ``benchmarks/results/graph-store.json``.
 
 What an engine keeps differs: Plait keeps source, confidence, rank and evidence of each statement
@@ -18,6 +19,7 @@ import json
 import pickle
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -395,37 +397,66 @@ def run(engine: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def together(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one row of several runs: of each step's CPU-seconds the median, least and most."""
+    steps = {}
+    for name in runs[0]["steps"]:
+        spent = [run["steps"][name]["cpu_seconds"] for run in runs]
+        steps[name] = {
+            **runs[0]["steps"][name],
+            "seconds": round(statistics.median(run["steps"][name]["seconds"] for run in runs), 2),
+            "cpu_seconds": round(statistics.median(spent), 2),
+            "cpu_seconds_least": min(spent),
+            "cpu_seconds_most": max(spent),
+        }
+    return {
+        "engine": runs[0]["engine"],
+        "steps": steps,
+        "bytes": runs[0]["bytes"],
+        "peak_mb": max(run["peak_mb"] for run in runs),
+    }
+
+
+def _child(command: list[str]) -> Any:
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout)
+
+
 def main() -> None:
     """Measure all engines and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--statements", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--engine", choices=ENGINES)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if given.engine:
         print(json.dumps(run(given.engine, given.folder)))
         return
-    rows = []
+    if given.folder:
+        print(json.dumps(prepare(given.folder, given.statements)))
+        return
+    runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
     with tempfile.TemporaryDirectory() as place:
-        facts = prepare(Path(place), given.statements)
-        for engine in ENGINES:
-            done = subprocess.run(
-                [sys.executable, __file__, "--engine", engine, "--folder", place],
-                capture_output=True,
-                check=True,
-                text=True,
-            )
-            rows.append(json.loads(done.stdout))
-            print(engine, json.dumps({k: v for k, v in rows[-1].items() if k != "answers"}))
-    first = rows[0]["answers"]
-    for row in rows[1:]:
-        assert row["answers"] == first, f"{row['engine']} says {row['answers']}, Plait {first}"
+        # In a process of its own: a child's peak begins at what its parent has.
+        command = [sys.executable, __file__, "--folder", place]
+        facts = _child([*command, "--statements", str(given.statements)])
+        for _ in range(given.repeats):
+            for engine in ENGINES:
+                row = _child([*command, "--engine", engine])
+                runs[engine].append(row)
+                print(engine, json.dumps({k: v for k, v in row.items() if k != "answers"}))
+    first = runs["Plait"][0]["answers"]
+    for engine, held in runs.items():
+        for row in held:
+            assert row["answers"] == first, f"{engine} says {row['answers']}, Plait {first}"
     assert sum(first["predicates"].values()) == facts["statements"]
     found = {
         "benchmark": "graph-store",
         **facts,
+        "repeats": given.repeats,
         "python": platform.python_version(),
-        "rows": [{key: value for key, value in row.items() if key != "answers"} for row in rows],
+        "rows": [together(held) for held in runs.values()],
     }
     RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
