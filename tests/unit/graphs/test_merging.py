@@ -176,6 +176,19 @@ def test_graph_files_that_disagree_are_refused() -> None:
     assert merge(base, [replace(base, file=added)]).graph.file.sources["c"].title == "Third"
 
 
+@LAWS
+@given(families())
+def test_what_differs_is_joined_alike_in_slices_of_any_size(
+    family: tuple[Graph, list[Graph]],
+) -> None:
+    base, contributions = family
+    whole = merge(base, contributions).graph
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plait.graphs.merging.union.SLICE", 1)
+        sliced = merge(base, contributions).graph
+    assert all(whole.table(name).equals(sliced.table(name)) for name in schema.TABLES)
+
+
 def test_what_would_not_fit_is_refused_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plait.graphs.merging.union.MEMORY", 100)
     with pytest.raises(TooLarge, match=r"about 0\.0 GiB of memory"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import BadInput, TooLarge
 from plait.graphs import schema
 from plait.graphs.bounds import available_memory
-from plait.graphs.gathering import joined
+from plait.graphs.gathering import joined, packed
 from plait.graphs.graph import Graph, empty, ordered
 from plait.graphs.merging.ranking import Ranked, rank
 from plait.recipes.graph import GraphFile, Predicate, Source
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 50_000_000
 MEMORY = 12 * 2**30
 """Bytes that a merge may take at most, where so much is free; it holds every table three times."""
+SLICE = 1 << 15
+"""Statements that differ between graphs and are joined in one go, as Python's objects."""
 
 _MUTABLE = ("confidence", "recorded", "licence", "rank", "evidence")
 
@@ -132,7 +134,6 @@ def _statements(base: Graph, contributions: Sequence[Graph]) -> tuple[pa.Table, 
     import pyarrow.compute as pc
 
     tables = [base.statements, *(one.statements for one in contributions)]
-    wanted = schema.schema("statements")
     # Rows that are the same everywhere are most rows, and are never looked at one by one.
     everything = pa.concat_tables(tables)
     key = ["id", *_MUTABLE[:-1]]
@@ -147,10 +148,12 @@ def _statements(base: Graph, contributions: Sequence[Graph]) -> tuple[pa.Table, 
     chosen = pa.array(sorted(special), pa.string())
     seen = _first_of_each(everything.column("id"))
     plain = pc.and_(seen, pc.invert(pc.is_in(everything.column("id"), value_set=chosen)))
-    rows = _joined_rows(base, contributions, special, left_out, chosen)
-    joint = pa.Table.from_pylist(rows, schema=wanted)
-    made = ordered("statements", pa.concat_tables([everything.filter(plain), joint]))
-    return made, len(left_out)
+    parts = [everything.filter(plain)]
+    # Where a contribution weighs every statement anew, all rows come this way: a slice at a time.
+    for start in range(0, len(chosen), SLICE):
+        rows = _joined_rows(base, contributions, chosen.slice(start, SLICE), left_out)
+        parts.append(packed("statements", rows))
+    return ordered("statements", pa.concat_tables(parts)), len(left_out)
 
 
 def _first_of_each(identifiers: pa.ChunkedArray) -> pa.Array:
@@ -184,9 +187,8 @@ def _left_out(base: Graph, contributions: Sequence[Graph]) -> set[str]:
 def _joined_rows(
     base: Graph,
     contributions: Sequence[Graph],
-    special: set[str],
+    chosen: pa.Array,
     left_out: set[str],
-    chosen: Any,
 ) -> list[dict[str, Any]]:
     import pyarrow.compute as pc
 
@@ -200,7 +202,7 @@ def _joined_rows(
     first = of(base)
     others = [of(one) for one in contributions]
     rows = []
-    for identifier in sorted(special):
+    for identifier in chosen.to_pylist():
         start = first.get(identifier)
         versions = [found[identifier] for found in others if identifier in found]
         row = _row(start, versions)
