@@ -14,11 +14,14 @@ import argparse
 import json
 import os
 import platform
+import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graph_extraction_tables import confidence_table, scores_table
 from plait.demo.data import ENCODERS, encoder_folder
 from plait.demo.graph_reading import (
     MEANINGS,
@@ -31,18 +34,19 @@ from plait.demo.graph_reading import (
 from plait.demo.graphs import countries
 from plait.graphs.graph import Graph
 from plait.graphs.read.examples import read_marked
-from plait.graphs.read.extract import Reader, Text
+from plait.graphs.read.extract import Reader, Statement, Text
 from plait.graphs.read.facts import symmetric
 from plait.graphs.read.splits import Sizes
 from plait.graphs.read.teaching import Lesson, baseline, load_tagger, measure, prepare, teach
 from plait.graphs.read.triples import found_in, score_triples, typed_reading
+from plait.recipes.extension import LEAST
 from plait.training.tagger import TaggerOptions
 
 RESULT = Path(__file__).parent / "results" / "graph-extraction.json"
 SENTENCES_OF = {"tiny": 4_000, "minilm": 1_600}
 TEST, VALIDATION = 500, 300
 OPTIONS: dict[str, dict[str, Any]] = {
-    "tiny": {"epochs": 6, "learning_rate": 1e-3, "freeze_embeddings": False},
+    "tiny": {"epochs": 6, "learning_rate": 1e-3, "freeze_embeddings": False, "patience": 3},
     "minilm": {"epochs": 3, "learning_rate": 2e-4, "freeze_embeddings": True},
 }
 SEEDS = (0, 1, 2)
@@ -58,14 +62,14 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="Only print what is measured.")
     asked = parser.parse_args()
     if asked.table:
-        print(table(json.loads(asked.result.read_text())["rows"]))
+        rows = json.loads(asked.result.read_text())["rows"]
+        print(f"{scores_table(rows)}\n\n{confidence_table(rows)}")
         return
     pair = countries()
     graph = united_countries(pair)
     same = symmetric(graph.file)
     written = read_marked(SENTENCES, same)
     meanings = Meanings.read(MEANINGS, country_codes(pair))
-    held = json.loads(asked.result.read_text()) if asked.result.is_file() else {"rows": []}
     for seed in asked.seed or SEEDS:
         rows: list[tuple[str, Any, dict[str, Any]]] = []
         for name in asked.encoder or sorted(ENCODERS):
@@ -80,9 +84,12 @@ def main() -> None:
                     "kept": taught.result.best,
                     "seconds": taught.result.seconds,
                     "cpu_seconds": taught.result.cpu_seconds,
+                    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                    "sentences": SENTENCES_OF[name],
                 }
                 rows.append((name, load_tagger(out, asked.threads), about))
         rows += [("patterns", baseline(lesson, graph), {}), ("marks", None, {})]
+        made = []
         for name, tagger, about in rows:
             row: dict[str, Any] = {"reader": name, "seed": seed, **about}
             if tagger is None:  # the true tags: what putting triples together loses by itself
@@ -91,13 +98,16 @@ def main() -> None:
                 row["splits"] = {
                     part: one.to_json() for part, one in measure(lesson, tagger).items()
                 }
-                row["linked"] = linked(graph, lesson, tagger, meanings)
-            held["rows"] = [
-                one for one in held["rows"] if (one["reader"], one["seed"]) != (name, seed)
-            ] + [row]
+                row["linked"], row["read"] = linked(graph, lesson, tagger, meanings)
+            made.append(row)
             print(name, seed, {
                 part: round(one["triples"]["f1"], 3) for part, one in row["splits"].items()
             }, flush=True)  # fmt: skip
+        # read again: another reader may have been measured meanwhile
+        held = json.loads(asked.result.read_text()) if asked.result.is_file() else {"rows": []}
+        new = {(row["reader"], row["seed"]) for row in made}
+        before = [one for one in held["rows"] if (one["reader"], one["seed"]) not in new]
+        held["rows"] = before + made
         held |= {
             "sentences": SENTENCES_OF,
             "validation": VALIDATION,
@@ -110,37 +120,6 @@ def main() -> None:
         }
         held["rows"].sort(key=lambda one: (one["reader"], one["seed"]))
         asked.result.write_text(json.dumps(held, indent=1) + "\n")
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return the results as Markdown: F1 of each split, with its interval, by reader and seed."""
-    heads = (
-        "reader", "seed", "held-out templates", "held-out entities", "written by hand",
-        "the same, linked", "precision, recall (written)", "found where nothing is said", "CPU s",
-    )  # fmt: skip
-    lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for row in rows:
-        if row["reader"] == "marks":
-            continue
-        splits = row["splits"]
-        written = splits["written"]
-        silent = [written["by_kind"][kind] for kind in ("negated", "none")]
-        count = sum(one["sentences"] for one in silent)
-        wrong = count - sum(one["clean"] for one in silent)
-        cells = [_f1(splits[part]["triples"]) for part in ("templates", "entities", "written")]
-        cells += [
-            _f1(row["linked"]),
-            f"{written['triples']['precision']:.3f}, {written['triples']['recall']:.3f}",
-            f"{wrong} of {count}",
-            f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else "",
-        ]
-        lines.append(f"| {row['reader']} | {row['seed']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _f1(one: dict[str, Any]) -> str:
-    low, high = one["f1_interval"]
-    return f"{one['f1']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def assembled(lesson: Lesson) -> dict[str, Any]:
@@ -156,13 +135,28 @@ def assembled(lesson: Lesson) -> dict[str, Any]:
     return found
 
 
-def linked(graph: Graph, lesson: Lesson, tagger: Any, meanings: Meanings) -> dict[str, Any]:
-    """Return the scores of written sentences with entities and values in place of words."""
+def linked(
+    graph: Graph, lesson: Lesson, tagger: Any, meanings: Meanings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of written sentences with entities and values in place of words, and how
+    many statements of each status were read, how many would be proposed, and how many are right.
+    """
     extraction = Reader(graph, tagger).read(
         [Text(str(place), one.text) for place, one in enumerate(lesson.written)]
     )
-    found = score_linked(graph, lesson.written, extraction.statements, meanings)
-    return found.to_json()
+
+    def scored(statements: Sequence[Statement]) -> Any:
+        return score_linked(graph, lesson.written, statements, meanings)
+
+    held = {
+        **{name: extraction.of(name) for name in ("known", "new", "contradicts")},
+        "proposed": [one for one in extraction.of("new", "contradicts") if one.confidence >= LEAST],
+    }
+    read = {
+        name: {"count": scored(some).found, "right": scored(some).right}
+        for name, some in held.items()
+    }
+    return scored(extraction.statements).to_json(), read
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the documents' tables from the measured results: none of their figures is typed by hand.
 
-Usage: ``python benchmarks/tables.py`` rewrites README.md and benchmarks/README.md; ``--check``
-only says whether it would.
+Usage: ``python benchmarks/tables.py`` rewrites the tables of README.md, benchmarks/README.md and
+docs/graphs/reading.md; ``--check`` only says whether it would.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from graph_extraction_tables import confidence_table, scores_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -322,8 +324,11 @@ TABLES = {
     "hub": hub_table,
     "hub-short": hub_short_table,
     "large-pull": large_pull_table,
+    "extraction": lambda: scores_table(load("graph-extraction")["rows"]),
+    "extraction-confidence": lambda: confidence_table(load("graph-extraction")["rows"]),
 }
 DOCUMENTS = {
+    "docs/graphs/reading.md": ("extraction", "extraction-confidence"),
     "README.md": ("demo", "merge", "transfer", "hub-short", "cost"),
     "benchmarks/README.md": ("merge-full", "blocks", "hub", "large-pull"),
 }

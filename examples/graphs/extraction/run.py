@@ -30,8 +30,9 @@ from plait.graphs.storage import write_graph
 HERE = Path(__file__).parent
 SETTINGS = {
     "minilm": ("--sentences", "1600", "--epochs", "3"),
-    "tiny": ("--sentences", "4000", "--epochs", "6", "--learning-rate", "1e-3", "--all-weights"),
-}
+    "tiny": ("--sentences", "4000", "--epochs", "6", "--learning-rate", "1e-3", "--all-weights",
+             "--patience", "3"),
+}  # fmt: skip
 
 
 def main() -> None:

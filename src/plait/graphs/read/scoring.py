@@ -16,7 +16,14 @@ from plait.graphs.read import calibrating
 from plait.graphs.read.calibrating import Calibrator, Sureness
 from plait.graphs.read.examples import LABELS, Example
 from plait.graphs.read.phrases import Phrases
-from plait.graphs.read.triples import TripleScores, facts_in, found_in, read_all, score_triples
+from plait.graphs.read.triples import (
+    Reading,
+    TripleScores,
+    facts_in,
+    found_in,
+    read_all,
+    score_triples,
+)
 from plait.recipes.extension import LEAST
 
 
@@ -133,14 +140,13 @@ def scores_of(
 
 
 def exact_f1(
-    tagger: Any,
     examples: Sequence[Example],
+    readings: Sequence[Reading],
     phrases: Phrases,
     symmetric: Collection[str] = (),
     is_entity: Callable[[str], bool | None] = lambda text: None,
 ) -> float:
     """Return the exact-triple F1 alone: what the training stops by."""
-    readings = read_all(tagger, [one.tokens for one in examples])
     found = found_in(examples, readings, phrases, symmetric, is_entity)
     rows = np.array(
         [

@@ -18,7 +18,7 @@ from plait.graphs.read.patterns import PatternTagger
 from plait.graphs.read.phrases import Phrases
 from plait.graphs.read.scoring import Scores, exact_f1, score
 from plait.graphs.read.splits import Parts, Sizes, split
-from plait.graphs.read.triples import decode, facts_in, found_in
+from plait.graphs.read.triples import decode, facts_in
 from plait.training.loop import Progress
 from plait.training.tagger import TaggerOptions, TaggerResult, train_tagger
 
@@ -127,9 +127,7 @@ def teach(
         nonlocal epoch
         epoch += 1
         tagger = TokenTagger(model, tokenizer, threads=options.threads)
-        value = exact_f1(
-            tagger, lesson.parts.validation, lesson.phrases, lesson.symmetric, lesson.is_entity
-        )
+        value, _ = _best_caution(lesson, tagger)
         if said is not None:
             said(epoch, value)
         return value
@@ -147,7 +145,7 @@ def teach(
         cancelled=cancelled,
     )
     tagger = TokenTagger.load(out, options.threads)
-    caution = _caution(lesson, tagger)
+    _, caution = _best_caution(lesson, tagger)
     calibrator = _calibrator(lesson, tagger, caution)
     about: dict[str, Any] = {
         "caution": caution,
@@ -180,19 +178,19 @@ def load_tagger(folder: Path, threads: int | None = None) -> Any:
     return tagger
 
 
-def _caution(lesson: Lesson, tagger: Any) -> float:
-    """Return the caution with the best exact-triple F1 on the validation sentences."""
+def _best_caution(lesson: Lesson, tagger: Any) -> tuple[float, float]:
+    """Return the best exact-triple F1 on the validation sentences, and the caution that gives it.
+
+    Epochs are compared so as well: one may only be more cautious than another.
+    """
     held = lesson.parts.validation
     tables = tagger.probabilities([one.tokens for one in held])
-    best, most = 1.0, -1.0
+    found = []
     for caution in CAUTIONS:
         readings = [decode(table, tagger.labels, caution) for table in tables]
-        found = found_in(held, readings, lesson.phrases, lesson.symmetric, lesson.is_entity)
-        right = sum(len(a.triples & b) for a, b in zip(held, found, strict=True))
-        both = sum(len(a.triples) + len(b) for a, b in zip(held, found, strict=True))
-        if 2 * right / max(1, both) > most:
-            best, most = caution, 2 * right / max(1, both)
-    return best
+        found.append(exact_f1(held, readings, lesson.phrases, lesson.symmetric, lesson.is_entity))
+    best = max(range(len(CAUTIONS)), key=lambda place: found[place])
+    return found[best], CAUTIONS[best]
 
 
 def _calibrator(lesson: Lesson, tagger: Any, caution: float) -> Calibrator | None:
