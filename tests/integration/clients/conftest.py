@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from integration.clients.environments import VERSIONS, Client
-
-_ALL = [Client(version, xet) for version in VERSIONS for xet in (True, False)]
+from integration.clients.environments import CLIENTS, Client
 
 
-@pytest.fixture(params=_ALL, ids=[f"{c.version}-{'xet' if c.xet else 'lfs'}" for c in _ALL])
+@pytest.fixture(params=CLIENTS, ids=[client.name for client in CLIENTS])
 def client(request: pytest.FixtureRequest) -> Client:
     """A stock client; where it is not installed the test skips and says so."""
     found: Client = request.param

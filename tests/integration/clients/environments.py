@@ -49,6 +49,10 @@ class Client:
     xet: bool
 
     @property
+    def name(self) -> str:
+        return f"{self.version}-{'xet' if self.xet else 'lfs'}"
+
+    @property
     def folder(self) -> Path:
         return ROOT / ".venv-clients" / self.version / "bin"
 
@@ -95,3 +99,6 @@ class Client:
         said = f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
         assert done.returncode == 0, said
         assert done.stdout.rstrip().endswith(f"{scenario}: done"), said
+
+
+CLIENTS = [Client(version, xet) for version in VERSIONS for xet in (True, False)]
