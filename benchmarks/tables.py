@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_extraction_tables import confidence_table, scores_table
+from graph_tables import cities_table, exchange_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -324,10 +325,13 @@ TABLES = {
     "hub": hub_table,
     "hub-short": hub_short_table,
     "large-pull": large_pull_table,
+    "graph-exchange": lambda: exchange_table(load("graph-exchange")),
+    "graph-cities": lambda: cities_table(load("graph-alignment")["rows"]),
     "extraction": lambda: scores_table(load("graph-extraction")["rows"]),
     "extraction-confidence": lambda: confidence_table(load("graph-extraction")["rows"]),
 }
 DOCUMENTS = {
+    "docs/graphs.md": ("graph-exchange",),
     "docs/graphs/reading.md": ("extraction", "extraction-confidence"),
     "README.md": ("demo", "merge", "transfer", "hub-short", "cost"),
     "benchmarks/README.md": ("merge-full", "blocks", "hub", "large-pull"),
