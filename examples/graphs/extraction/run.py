@@ -52,8 +52,9 @@ def main() -> None:
         *SETTINGS[name], "--written", str(SENTENCES), show=70,
     )  # fmt: skip
     example.plait(
-        "graph", "extract", "countries", "sentences.txt", "--model", "tagger", "-o", "read", show=40
-    )
+        "graph", "extract", "countries", "sentences.txt", "--model", "tagger", "-o", "read",
+        "--least", "0.2", show=40,
+    )  # fmt: skip
     example.plait("graph", "merge", "countries", "read", "-o", "extended", show=6)
     found = Reader(graph, load_tagger(example.folder / "tagger")).read(
         [Text(str(place), one.text) for place, one in enumerate(written)]
