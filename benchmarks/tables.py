@@ -2,7 +2,7 @@
 """Write the documents' tables from the measured results: none of their figures is typed by hand.
 
 Usage: ``python benchmarks/tables.py`` rewrites the tables of README.md, benchmarks/README.md and
-docs/graphs/reading.md; ``--check`` only says whether it would.
+pages of docs/; ``--check`` only says whether it would.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_extraction_tables import confidence_table, scores_table
+from graph_knowledge_tables import knowledge_table
 from graph_tables import cities_table, exchange_table
 
 ROOT = Path(__file__).parent.parent
@@ -327,11 +328,13 @@ TABLES = {
     "large-pull": large_pull_table,
     "graph-exchange": lambda: exchange_table(load("graph-exchange")),
     "graph-cities": lambda: cities_table(load("graph-alignment")["rows"]),
+    "knowledge": lambda: knowledge_table(load("graph-knowledge")),
     "extraction": lambda: scores_table(load("graph-extraction")["rows"]),
     "extraction-confidence": lambda: confidence_table(load("graph-extraction")["rows"]),
 }
 DOCUMENTS = {
     "docs/graphs.md": ("graph-exchange",),
+    "docs/graphs/learning.md": ("knowledge",),
     "docs/graphs/reading.md": ("extraction", "extraction-confidence"),
     "README.md": ("demo", "merge", "transfer", "hub-short", "cost"),
     "benchmarks/README.md": ("merge-full", "blocks", "hub", "large-pull"),
