@@ -29,30 +29,30 @@ os.environ.update(
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Files that take longest, longest first, in seconds on a quiet core. With --dist loadfile and
-# --no-loadscope-reorder they are handed out in this order, and small files fill the end.
+# Files that take longest, with about the CPU-seconds that they take. With --dist loadfile and
+# --no-loadscope-reorder they are handed out longest first, and small files fill the end.
 LONG = {
-    "integration/test_pages_browser.py": 109,
-    "integration/merging/test_ray_cluster.py": 101,
-    "integration/clients/test_matrix.py": 77,
-    "integration/graphs/test_demo.py": 60,
-    "integration/test_demo.py": 57,
-    "integration/test_clients_crash.py": 46,
-    "integration/merging/test_kinds.py": 44,
-    "unit/fusion/outputs/test_run.py": 44,
-    "integration/test_many_committers.py": 37,
-    "integration/merging/test_commands.py": 36,
+    "integration/clients/test_matrix.py": 220,
+    "integration/test_pages_browser.py": 120,
+    "integration/merging/test_ray_cluster.py": 80,
+    "integration/test_demo.py": 60,
+    "integration/graphs/test_demo.py": 36,
+    "integration/merging/test_kinds.py": 35,
+    "integration/merging/test_commands.py": 35,
     "integration/test_third_party_scan.py": 33,
     "integration/test_fusion_levels.py": 29,
     "integration/test_graph_browser.py": 29,
     "integration/merging/test_collaboration_commands.py": 26,
+    "integration/test_clients_crash.py": 24,
     "integration/test_clients_libraries.py": 23,
-    "unit/fusion/outputs/test_choosing.py": 21,
-    "unit/web/test_lineage.py": 18,
+    "unit/fusion/outputs/test_run.py": 20,
+    "unit/web/test_lineage.py": 16,
     "integration/merging/test_preview.py": 15,
+    "integration/test_many_committers.py": 15,
     "integration/test_conflicts_browser.py": 14,
     "integration/strangers/test_strangers.py": 12,
     "integration/merging/test_commands_gates.py": 12,
+    "unit/fusion/outputs/test_choosing.py": 11,
     "unit/hub/test_crash.py": 10,
     "unit/cli/test_graph.py": 10,
     "integration/merging/test_hidden.py": 10,
@@ -89,8 +89,16 @@ def places(backend: services.Backend) -> Iterator[dict[str, str]]:
         yield found
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: then the integration tests, then all others."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: then the integration tests, then all others.
+
+    Where other services are asked for, tests that stand on none of them are left out: they would
+    only repeat what they did without.
+    """
+    if os.environ.get("PLAIT_TEST_DATABASE") or os.environ.get("PLAIT_TEST_STORE"):
+        apart = [item for item in items if "backend" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if "backend" in getattr(item, "fixturenames", ())]
 
     def place(item: pytest.Item) -> tuple[int, int]:
         name = item.nodeid.split("::")[0].removeprefix("tests/")
