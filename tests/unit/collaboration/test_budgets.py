@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,6 +109,27 @@ def test_a_job_says_what_it_took_also_in_child_processes_and_over_attempts(
     assert [(one.namespace, one.jobs, one.cost.cpu_seconds) for one in nothing] == [("press", 0, 0)]
     kinds = budgets.by_kind(hub, hub.accounts.get("shop"))
     assert [(kind, count) for kind, count, _ in kinds] == [("test", 1)]
+
+
+def test_gpus_count_while_a_model_lies_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bytes_on = [0, 0, 0]
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: len(bytes_on),
+        memory_allocated=lambda device: bytes_on[device],
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    clock = [100.0]
+    monkeypatch.setattr(budgets.time, "monotonic", lambda: clock[0])
+    meter = budgets.Meter()
+    clock[0] += 2.0
+    assert meter.read().gpu_seconds == 0.0, "they are there, and nothing lies on them"
+    bytes_on[:2] = 10, 20
+    clock[0] += 3.0
+    assert meter.read().gpu_seconds == 6.0
+    bytes_on[0] = 0
+    clock[0] += 1.0
+    assert meter.read().gpu_seconds == 7.0
 
 
 def test_a_job_of_no_repository_is_on_the_bill_of_who_asked(

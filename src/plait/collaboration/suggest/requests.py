@@ -185,7 +185,7 @@ def _texts(context: JobContext, repo: Repository) -> list[str]:
     """Read the first texts of a data set's first split.
 
     Raises:
-        BadInput: it has no table with a column ``text``.
+        BadInput: it has no table with a column ``text``, or nothing stands in it.
     """
     from plait.evaluation import tasks
 
@@ -209,6 +209,8 @@ def _texts(context: JobContext, repo: Repository) -> list[str]:
             found.append(row["text"][:4_000])
         if len(found) >= TEXTS:
             break
+    if not found:
+        raise BadInput("The data set's table has no texts.")
     return found
 
 

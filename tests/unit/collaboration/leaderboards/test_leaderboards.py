@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from plait.collaboration.leaderboards import Filters, scoring
 from plait.errors import BadInput, Forbidden, NotFound, RepositoryNotFound
 from plait.evaluation.results import ItemScore, TaskResult, score_items, summarise
 from plait.hub import ANONYMOUS, Actor, AddBytes, Hub, Repository
+from plait.hub.database import now
 from plait.settings import Settings
 
 PROJECT = """
@@ -100,6 +102,24 @@ def test_models_that_cannot_be_told_apart_share_a_rank(place: Place) -> None:
     assert ranks(place, ANONYMOUS, filters=Filters(licence="MIT", data="shop/train"))["worst"] == 3
     with pytest.raises(BadInput, match="order"):
         ranks(place, ANONYMOUS, sort="nonsense")
+
+
+def test_rows_are_filtered_by_size_and_date(place: Place) -> None:
+    for name, size in (("small", 1_000), ("large", 2_000_000), ("unknown", None)):
+        model = place.model(name)
+        with place.hub.session(write=True) as session:
+            session.merge(model).parameters = size
+        place.enter(model, outcome(0.8))
+
+    def shown(**wanted: Any) -> set[str]:
+        return set(ranks(place, ANONYMOUS, filters=Filters(**wanted)))
+
+    assert shown(largest=1_000) == {"small"}, "a size that nobody knows is no size"
+    assert shown(smallest=1_001) == {"large"}
+    assert shown(smallest=1_001, largest=1_999_999) == set()
+    assert shown(data="shop/other") == set()
+    assert shown(since=now() - timedelta(hours=1)) == {"small", "large", "unknown"}
+    assert shown(since=now() + timedelta(hours=1)) == set()
 
 
 def test_a_better_model_that_may_not_be_read_changes_nothing(place: Place) -> None:

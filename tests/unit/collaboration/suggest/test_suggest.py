@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_a_job_ranks_what_its_sender_may_read_and_keeps_nothing(tmp_path: Path) 
                 elif file.suffix in (".json", ".txt"):
                     files.append(AddBytes(file.name, file.read_bytes()))
             hub.commits.apply(ann, repo, "main", files, "add", "")
+        for name, private, rows in (
+            ("alike", False, [f"{text} of number {k}" for k in range(3) for text in GOOD + BAD]),
+            ("other", False, [f"SELECT {k} FROM table_{k} WHERE id = {k};" for k in range(24)]),
+            ("secret", True, [f"{text} of number {k}" for k in range(3) for text in GOOD + BAD]),
+            ("texts-of-none", False, []),
+        ):
+            data = hub.repositories.create(ann, "dataset", f"ann/{name}", private)
+            lines = "".join(json.dumps({"text": row}) + "\n" for row in rows).encode()
+            hub.commits.apply(ann, data, "main", [AddBytes("data/train.jsonl", lines)], "add", "")
         sample = suggest.parse_sample(SAMPLE.encode())
         with pytest.raises(RepositoryNotFound):
             suggest.request(hub, bob, sample, ["ann/veiled"])
@@ -86,6 +96,10 @@ def test_a_job_ranks_what_its_sender_may_read_and_keeps_nothing(tmp_path: Path) 
         assert done.result is not None
         assert [row["model"] for row in done.result["models"]] == ["ann/open"]
         assert "veiled" not in str(done.result)
+        near, far = done.result["datasets"]
+        assert (near["dataset"], far["dataset"]) == ("ann/alike", "ann/other")
+        assert near["distance"]["value"] < far["distance"]["value"]
+        assert "secret" not in str(done.result)
         assert not list(hub.settings.work_dir.glob("sample-*"))
         both = suggest.request(hub, ann, sample)
         assert Worker(hub).run_once()

@@ -149,6 +149,25 @@ def test_discussions_are_told_with_their_comments(settled: World, receiver: Rece
     assert last.discussion and last.discussion.status == "closed"
 
 
+def test_who_watches_a_person_is_told_of_mentions(settled: World, receiver: Receiver) -> None:
+    town, hub, ann = settled, settled.hub, settled.actor("ann")
+    repo = hub.repositories.get(ann, "model", "shop/model")
+    hook(town, receiver, "bob", "user:bob")
+    hook(town, receiver, "eve", "user:bob", domains=["repo"])
+    discussion = hub.discussions.create(ann, repo, "Title", "What I mean, @eve")
+    comment = hub.discussions.add_comment(ann, discussion, "And you, @bob?")
+    hub.discussions.add_comment(ann, discussion, "In code, `@bob` is nobody.")
+    secret = town.repo("shop/secret", private=True)
+    hub.discussions.create(ann, secret, "Secret", "@bob")
+    deliver(town)
+    assert told(receiver) == [("discussion.mention", "create")]
+    content = json.loads(receiver.got[0][2])
+    assert content["comment"]["id"] == comment.id
+    assert content["comment"]["content"] == "And you, @bob?"
+    assert content["discussion"]["num"] == discussion.number
+    assert content["repo"]["name"] == "shop/model"
+
+
 def test_only_those_who_may_read_are_told(settled: World, receiver: Receiver) -> None:
     town, hub, ann = settled, settled.hub, settled.actor("ann")
     made = {who: hook(town, receiver, who, "org:shop") for who in ("ann", "bob")}
