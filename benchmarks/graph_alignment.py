@@ -152,9 +152,9 @@ LARGE = {"Plait": plait, "exact names": exactly}
 """What is run on the cities."""
 
 
-def run(method: str, name: str) -> dict[str, Any]:
+def run(method: str, name: str, size: int) -> dict[str, Any]:
     """Align one pair with one method in this process, and score it."""
-    pair = PAIRS[name]()
+    pair = cities(size) if name == "cities" else PAIRS[name]()
     aside = wrong_keys(pair) if name == "subdivisions" else set()
     keys = {name: dict(pair.gold)}
     if aside:
@@ -191,9 +191,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--method", choices=METHODS)
     parser.add_argument("--pair", choices=PAIRS)
+    parser.add_argument("--cities", type=int, default=100_000, help="How many a side.")
     given = parser.parse_args()
     if given.method:
-        print(json.dumps(run(given.method, given.pair)))
+        print(json.dumps(run(given.method, given.pair, given.cities)))
         return
     rows: list[dict[str, Any]] = []
     for pair in [given.pair] if given.pair else PAIRS:
@@ -202,7 +203,16 @@ def main() -> None:
                 print("Splink is left out: PLAIT_SPLINK_PYTHON names no interpreter that has it.")
                 continue
             done = subprocess.run(
-                [sys.executable, __file__, "--method", method, "--pair", pair],
+                [
+                    sys.executable,
+                    __file__,
+                    "--method",
+                    method,
+                    "--pair",
+                    pair,
+                    "--cities",
+                    str(given.cities),
+                ],
                 stdout=subprocess.PIPE,
                 check=True,
                 text=True,

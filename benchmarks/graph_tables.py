@@ -34,8 +34,8 @@ def exchange_table(found: Row) -> str:
     bolt = [row for row in found["rows"] if row["format"] == "bolt"]
     text = (
         f"{found['statements']:,} statements about {found['entities']:,} entities, a fifth of them "
-        "literals; each step in a process of its own, whose whole peak is told: the graph to be "
-        "written, or that was read, is in it. In brackets a peer's costs as parts of Plait's."
+        "literals; each step in a process of its own (a peer's two in one), whose whole peak is "
+        "told: the graph to be written, or that was read, is in it. In brackets a peer's costs as parts of Plait's."
     )
     if bolt:
         server = ", ".join(f"{row['server_cpu_seconds']:.0f}" for row in bolt)
@@ -58,7 +58,7 @@ def _costs(row: Row | None, ours: Row | None) -> list[str]:
 
 
 def cities_table(rows: list[Row]) -> str:
-    """What aligning a hundred thousand cities a side costs, and how good it is."""
+    """What aligning lists of cities costs, and how good it is."""
     lines = [
         "| method | Hits@1 | precision | recall | F1 | abstained | CPU s | memory |",
         "|---|" + "---:|" * 7,

@@ -334,6 +334,7 @@ TABLES = {
 }
 DOCUMENTS = {
     "docs/graphs.md": ("graph-exchange",),
+    "docs/graphs/aligning.md": ("graph-cities",),
     "docs/graphs/learning.md": ("knowledge",),
     "docs/graphs/reading.md": ("extraction", "extraction-confidence"),
     "README.md": ("demo", "merge", "transfer", "hub-short", "cost"),
