@@ -35,7 +35,8 @@ def exchange_table(found: Row) -> str:
     text = (
         f"{found['statements']:,} statements about {found['entities']:,} entities, a fifth of them "
         "literals; each step in a process of its own (a peer's two in one), whose whole peak is "
-        "told: the graph to be written, or that was read, is in it. In brackets a peer's costs as parts of Plait's."
+        "told: the graph to be written, or that was read, is in it. In brackets a peer's costs as "
+        "parts of Plait's."
     )
     if bolt:
         server = ", ".join(f"{row['server_cpu_seconds']:.0f}" for row in bolt)
