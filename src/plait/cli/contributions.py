@@ -69,7 +69,7 @@ def wait_for_job(endpoint: str | None, token: str | None, job: dict[str, Any]) -
 def list_(
     repo: Repo, endpoint: Endpoint = None, token: HubToken = None, as_json: Json = False
 ) -> None:
-    """List the contributions that main holds: who, when, what they gained."""
+    """List the contributions that main holds: who, when, credit, licence, privacy cost."""
     found = call(endpoint, token, "GET", f"{repository_path(repo)}/contributions")
     if as_json:
         print_json(found)
@@ -127,7 +127,8 @@ def _line(one: dict[str, Any]) -> str:
         (one["mergedAt"] or "")[:10],
         one["revision"][:10],
         gained,
-        stated,
+        one["licence"] or "licence not stated",
+        stated or "privacy cost not stated",
         one["title"] + (" (in the base)" if one["insideBase"] else ""),
     ]
     return "\t".join(parts)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from plait.collaboration import events, jobs
+from plait.collaboration.merging import statements
 from plait.collaboration.merging.card import read_card
 from plait.collaboration.merging.changes import CARD
 from plait.collaboration.merging.history import made_by
@@ -115,7 +116,7 @@ def list_contributions(hub: Hub, repo: Repository) -> Contributions:
     return Contributions(tuple(rows), gone)
 
 
-def stated_privacy(hub: Hub, repo: Repository, revision: str) -> dict[str, Any] | None:
+def stated_privacy(hub: Hub, repo: Repository, revision: str) -> dict[str, float] | None:
     """Return what the card at a commit says of differential privacy, None if it says nothing."""
     try:
         if hub.git.entry(repo, revision, CARD).size > MAX_CARD:
@@ -123,15 +124,7 @@ def stated_privacy(hub: Hub, repo: Repository, revision: str) -> dict[str, Any] 
         card = read_card(hub.git.read(repo, revision, CARD).decode("utf-8", "replace"))
     except PlaitError:
         return None
-    stated = card.data.get("privacy") if card is not None else None
-    if not isinstance(stated, dict):
-        return None
-    numbers = {
-        name: float(stated[name])
-        for name in ("epsilon", "delta")
-        if isinstance(stated.get(name), int | float) and not isinstance(stated[name], bool)
-    }
-    return numbers or None
+    return statements.stated_privacy(card.data) if card is not None else None
 
 
 def may_withdraw(actor: Actor, repo: Repository, discussion: Discussion | None) -> bool:

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from integration.live import Server
 from plait.cli.main import app
 from plait.errors import PlaitError
+from plait.hub import AddBytes
 
-from .town import Town
+from .town import CARD, Town
 
 pytestmark = pytest.mark.models
 NAME = "commons/sentiment"
@@ -41,7 +42,8 @@ def test_from_a_rule_to_a_withdrawal(town: Town, tmp_path: Path) -> None:
     server = Server(town.hub.settings.dir, workers=1).start()
     try:
         ann, shop = Person(town, server, "ann"), Person(town, server, "shop-user")
-        pull = town.propose("shop", town.models / "shop")
+        card = CARD.replace("---\n#", "privacy: {epsilon: 8, delta: 1e-5}\n---\n#").encode()
+        pull = town.propose("shop", town.models / "shop", AddBytes("README.md", card))
         n = str(pull.number)
         assert "holds no contribution" in ann.plait("contributions", NAME)
         assert f"#{n}\topen\tshop-user" in ann.plait("pr", "list", NAME)
@@ -75,7 +77,9 @@ def test_from_a_rule_to_a_withdrawal(town: Town, tmp_path: Path) -> None:
         assert json.loads(ann.plait("pr", "queue", NAME, "--show", "--json")) == report
 
         # It is a contribution now; taking it out makes main worse, which somebody must decide.
-        assert f"#{n}\tshop" in ann.plait("contributions", NAME)
+        told = ann.plait("contributions", NAME)
+        assert told.startswith(f"#{n}\tshop\t")
+        assert "\tapache-2.0\tdelta 1e-05 epsilon 8\t" in told
         told = shop.plait("contributions", "withdraw", NAME, n, status=1)
         assert "--anyway" in told
         told = ann.plait("contributions", "withdraw", NAME, n, "--anyway")

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from gallery import Gallery
-from plait.collaboration import jobs
-from plait.hub import Repository
+from plait.collaboration import contributions, jobs
+from plait.hub import AddBytes, Repository
 
 from .conftest import Browser
 
@@ -43,6 +43,30 @@ def test_contributions_are_listed_and_withdrawn(
     assert (job.repository_id, job.payload) == (model.id, {"number": 1, "anyway": False})
     jobs.cancel(gallery.hub, job.id)
     assert client.get("/datasets/commons/files-of-every-kind/contributions").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ("{epsilon: 8, delta: 1e-5}", {"epsilon": 8.0, "delta": 1e-5}),  # a text, as YAML reads it
+        ("{epsilon: .inf}", None),
+        ("{epsilon: -1, delta: .nan}", None),
+        (f"{{epsilon: 1{'0' * 400}}}", None),
+    ],
+)
+def test_the_privacy_cost_is_what_the_card_states(
+    gallery: Gallery, model: Repository, stated: str, told: object
+) -> None:
+    card = f"---\nlicense: mit\nprivacy: {stated}\n---\n".encode()
+    outcome = gallery.hub.commits.apply(
+        gallery.actors["shop"],
+        model,
+        "main",
+        [AddBytes("README.md", card)],
+        "A private one",
+        create_pr=True,
+    )
+    assert contributions.stated_privacy(gallery.hub, model, outcome.oid) == told
 
 
 def test_rules_are_made_shown_and_removed(gallery: Gallery, browser: Browser) -> None:

@@ -39,7 +39,7 @@ def stated_privacy(head: Mapping[str, Any]) -> dict[str, float] | None:
         value = found.get(key)
         try:
             number = float(value) if not isinstance(value, bool) and value is not None else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number) and 0 <= number <= most:
             made[key] = number

@@ -33,6 +33,7 @@ def test_data_sets(found: Any, names: tuple[str, ...]) -> None:
         ({"epsilon": 1, "delta": 3}, {"epsilon": 1.0}),
         ({"epsilon": float("inf")}, None),
         ({"epsilon": -1}, None),
+        ({"epsilon": 10**400}, None),
         ({"epsilon": True}, None),
         ({"delta": 0.1}, None),
         ("strong", None),
