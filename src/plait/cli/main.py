@@ -39,6 +39,7 @@ from plait.cli import (
     suggest,
     teams,
     tokens,
+    train,
     verify,
 )
 from plait.errors import PlaitError
@@ -87,6 +88,7 @@ app.command("check")(check.check)
 app.command("licences")(licences.licences)
 app.command("extract")(extract.extract)
 app.command("statistics")(statistics.statistics)
+app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("suggest")(suggest.suggest)
 app.command("compare")(compare.compare)

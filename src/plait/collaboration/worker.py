@@ -106,7 +106,7 @@ class Handler:
 
 def default_handlers() -> dict[str, Handler]:
     """Return what this version of Plait can do; engines are loaded when a job needs them."""
-    from plait.collaboration import foreseen
+    from plait.collaboration import foreseen, training
     from plait.collaboration.leaderboards import measuring, scoring
     from plait.collaboration.merging import handler, queue, withdrawal
     from plait.collaboration.suggest import requests as suggesting
@@ -119,6 +119,7 @@ def default_handlers() -> dict[str, Handler]:
         suggesting.KIND: Handler(suggesting.run, suggesting.ended),
         "queue": Handler(queue.run, queue.ended),
         foreseen.KIND: Handler(foreseen.run),
+        training.KIND: Handler(training.run),
     }
 
 

@@ -52,6 +52,7 @@ from plait.web import (
     suggest,
     system,
     tokens,
+    training,
     webhooks,
 )
 from plait.web import files as file_pages
@@ -219,6 +220,7 @@ def add_pages(app: FastAPI, hub: Hub) -> None:
         contributions.add(router, prefix)
         protection.add(router, prefix)
         queue.add(router, prefix)
+        training.add(router, prefix)
         card.add(router, prefix)
     graphs.add(router, "/datasets/{ns}/{name}")
     accounts.add(router)

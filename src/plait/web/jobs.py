@@ -88,7 +88,7 @@ def _find(visit: Visit, number: int) -> tuple[Job, Repository | None, str]:
         own = visit.actor.signed_in and job.requested_by == visit.actor.user_id
         if not own and not visit.may("hub.admin"):
             raise nothing
-        return job, None, ""
+        return job, None, _opened(visit, job)
     repo = visit.hub.repositories.by_id(job.repository_id)
     if repo is None or not can(visit.actor, "repo.read", repo):
         raise nothing
@@ -99,6 +99,15 @@ def _find(visit: Visit, number: int) -> tuple[Job, Repository | None, str]:
         if found is not None:
             thread = f"{repository_url(repo.type, repo.full_name)}/discussions/{found.number}"
     return job, repo, thread
+
+
+def _opened(visit: Visit, job: Job) -> str:
+    """Return the address of the pull request that a training opened."""
+    number = (job.result or {}).get("pull_request")
+    model = visit.hub.repositories.by_id(int(job.payload.get("model") or 0)) if number else None
+    if model is None or not can(visit.actor, "repo.read", model):
+        return ""
+    return f"{repository_url(model.type, model.full_name)}/discussions/{number}"
 
 
 def show(visit: Visitor, number: int) -> Response:

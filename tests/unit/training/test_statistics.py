@@ -41,8 +41,9 @@ def classifier(folder: Path, seed: int = 0) -> Path:
         num_labels=2,
     )
     transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    # of a file the class would read nothing, without a word (transformers 5)
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    transformers.BertTokenizerFast(vocab=vocabulary).save_pretrained(folder)
     return folder
 
 
@@ -128,8 +129,9 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tie_word_embeddings=True,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    # of a file the class would read nothing, without a word (transformers 5)
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    transformers.BertTokenizerFast(vocab=vocabulary).save_pretrained(folder)
     return folder
 
 

@@ -9,7 +9,6 @@ answered is kept item by item, and shown to those who may read all those files w
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from plait.collaboration import jobs
 from plait.collaboration.leaderboards.board import Board, Row, differ, item_of, project_of
 from plait.collaboration.leaderboards.comparing import Compared, parse_models, texts_of
 from plait.collaboration.leaderboards.scoring import aligned, gap, may_still, of_model, signed_in
+from plait.collaboration.splits import check_open_split
 from plait.errors import BadInput, Conflict, NotFound, PlaitError
 from plait.hub import Actor, Hub, Repository
 from plait.hub.database import Job, LeaderboardEntry, StoredEvaluation, now
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 KIND = "compare"
 MOST_TASKS = 20
-_FILE = re.compile(r"data/([^/]+?)(-\d[\w-]*)?\.(?:jsonl|csv|parquet)")
+HIDDEN = (
+    "models are not compared on it item by item. Submit them to the data set's leaderboard, which "
+    "counts its questions."
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def request(
             raise BadInput(f"'{name}' at {named or 'main'} is named twice: both are {at[:10]}.")
         models.append({"model": model.id, "oid": at, "named": (named or "main")[:200]})
     split = split.strip()[:96] or "test"
-    _open_split(hub, data, oid, split)
+    check_open_split(hub, data, oid, split, HIDDEN)
     first = hub.repositories.by_id(models[0]["model"])
     assert first is not None
     _chosen(tasks_of(hub, data, oid, first, models[0]["oid"]), task)
@@ -135,7 +138,7 @@ def run(context: JobContext) -> dict[str, Any]:
     split = str(payload["split"])
     known = [model for model in models if model is not None]
     may_still(hub, context.job, data, *known)
-    _open_split(hub, data, str(payload["data"]), split)
+    check_open_split(hub, data, str(payload["data"]), split, HIDDEN)
     specs, loaded = _load(context, data, known[0])
     measured = Measurements(hub, data, split, loaded)
     keys: list[str] = []
@@ -220,24 +223,6 @@ def _chosen(specs: Sequence[TaskSpec], task: str) -> list[TaskSpec]:
     if len(found) > MOST_TASKS:
         raise BadInput(f"The data set has {len(found)} tasks; name one of them.")
     return found
-
-
-def _open_split(hub: Hub, data: Repository, oid: str, split: str) -> None:
-    """Refuse a split that is hidden or has no files.
-
-    Raises:
-        BadInput: with the splits that there are.
-    """
-    if hub.hidden.is_hidden(data, split):
-        raise BadInput(
-            f"The split '{split}' of '{data.full_name}' is hidden: models are not compared on it "
-            "item by item. Submit them to the data set's leaderboard, which counts its questions."
-        )
-    matches = (_FILE.fullmatch(entry.path) for entry in hub.git.tree(data, oid, recursive=True))
-    known = sorted({found[1] for found in matches if found})
-    if split not in known:
-        listed = f"it has: {', '.join(known[:20])}" if known else "it has no file data/SPLIT.…"
-        raise BadInput(f"'{data.full_name}' has no split {split[:64]!a}; {listed}.")
 
 
 def find(hub: Hub, actor: Actor, number: int) -> Job:
