@@ -29,10 +29,11 @@ def suggest(
     token: HubToken = None,
     as_json: Json = False,
 ) -> None:
-    """Rank models by how well their frozen embeddings tell your labels, with 95% intervals.
+    """Rank models by how well they tell your labels, and data sets by how near their texts are.
 
-    With folders nothing leaves this machine. Otherwise the hub that HF_ENDPOINT names ranks what
-    you may read, and keeps nothing of the sample.
+    Models are measured by their frozen embeddings, with 95% intervals. With folders nothing leaves
+    this machine. Otherwise the hub that HF_ENDPOINT names ranks what you may read, data sets too,
+    and keeps nothing of the sample.
     """
     from plait.cli.contributions import wait_for_job
     from plait.client import call

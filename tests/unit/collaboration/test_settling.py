@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import json
+import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -334,6 +336,35 @@ class TestContamination:
         pull = place.propose(AddBytes("more/extra.jsonl", self.rows(7, 8)))
         with pytest.raises(Conflict, match=r"1 row \(1 word for word\).*held.jsonl"):
             request_merge(place.hub, place.owner, place.repo, pull)
+
+    def test_items_of_a_hidden_split_are_refused_without_telling_which(self, place: Place) -> None:
+        draw = random.Random(4)
+        texts = [" ".join(f"w{draw.randrange(10**6)}" for _ in range(12)) for _ in range(300)]
+        data = place.hub.repositories.create(place.owner, "dataset", "commons/texts")
+        place = replace(place, repo=data)
+        place.write(
+            AddBytes("plait.yaml", b"evaluation: {hidden: [exam]}\n"),
+            AddBytes("data/train.jsonl", self.rows(1)),
+        )
+        exam = lines([{"id": n, "text": text} for n, text in enumerate(texts)])
+        place.hub.hidden.put(place.owner, place.repo, "exam.jsonl", exam)
+        for first, bring in ((0, 6), (10, 2)):
+            stolen = [{"id": 900 + n, "text": texts[first + n]} for n in range(bring)]
+            pull = place.propose(AddBytes("data/train.jsonl", self.rows(1) + lines(stolen)))
+            request_merge(place.hub, place.owner, data, pull)
+            assert Worker(place.hub).run_once()
+            job = jobs.latest(place.hub, pull.id)
+            assert job is not None
+            if bring == 2:  # of three hundred: by chance perhaps, and a refusal would tell of them
+                assert job.state == "succeeded"
+                assert len(place.read("data/train.jsonl").splitlines()) == 3
+                continue
+            assert job.state == "failed" and "hidden split 'exam'" in (job.error or "")
+            said = [e.data.get("raw", "") for e in place.hub.discussions.events(pull)]
+            told = " ".join((job.error or "", *said))
+            assert not any(word in told for text in texts for word in text.split())
+            assert not any(str(900 + n) in told for n in range(bring))
+            assert len(place.read("data/train.jsonl").splitlines()) == 1
 
     def test_near_duplicates_are_shown_and_land(self, place: Place) -> None:
         long = " ".join(f"word{n}" for n in range(40))
