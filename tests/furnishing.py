@@ -222,6 +222,7 @@ def own_addresses(gallery: Gallery) -> list[str]:
     files = f"/datasets/{gallery.places['files']}"
     organization = "/organizations/commons/settings"
     return [
+        "/commons/sentiment/train",
         "/new",
         "/new?type=space",
         "/organizations/new",

@@ -180,7 +180,6 @@ class Gallery:
             f"{base}/lineage",
             f"{base}/contributions",
             f"{base}/queue",
-            f"{base}/train",
             "/datasets/shop/reviews",
             *(f"{base}/discussions/{number}" for number in self.numbers.values()),
             *(f"/jobs/{number}" for number in self.jobs.values()),
