@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -23,14 +22,7 @@ class _Training(BaseModel):
     text: str = Field("text", max_length=200)
     label: str = Field("label", max_length=200)
     title: str = Field("", max_length=400)
-    epochs: int = 2
-    learning_rate: float = 1e-4
-    batch_size: int = 16
-    max_length: int = 64
-    freeze_embeddings: bool = True
-    freeze_head: bool = False
-    balance_classes: bool = False
-    seed: int = 0
+    settings: training.Settings = Field(default_factory=training.Settings)
 
 
 @router.post("/api/plait/{kind:type}/{namespace}/{name}/train")
@@ -38,7 +30,6 @@ def train(hub: HubOf, user: User, repo: Readable, body: _Training) -> dict[str, 
     """Queue the job that fine-tunes a text classifier and opens a pull request with it."""
     if repo.type != "model":
         raise BadInput("Only models are trained; name the data set in the body.")
-    settings = training.Settings(**{n: getattr(body, n) for n in asdict(training.Settings())})
     job = training.request(
         hub,
         user,
@@ -48,6 +39,6 @@ def train(hub: HubOf, user: User, repo: Readable, body: _Training) -> dict[str, 
         text=body.text,
         label=body.label,
         title=body.title,
-        settings=settings,
+        settings=body.settings,
     )
     return {"job": describe_job(job)}

@@ -81,7 +81,9 @@ def train(
 
     body = {"dataset": data, "split": split, "text": text, "label": label, "title": title}
     path = f"{repository_path(model)}/train"
-    job = call(endpoint, token, "POST", path, json.dumps(body | settings).encode())["job"]
+    job = call(endpoint, token, "POST", path, json.dumps(body | {"settings": settings}).encode())[
+        "job"
+    ]
     if wait:
         job = wait_for_job(endpoint, token, job)
     if as_json:

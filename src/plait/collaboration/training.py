@@ -8,7 +8,6 @@ it is a pull request like any other: nothing of the model changes until its gate
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from plait.collaboration import jobs
 from plait.collaboration.leaderboards.scoring import may_still, of_model, signed_in
 from plait.collaboration.splits import check_open_split
 from plait.errors import BadInput
-from plait.hub import Actor, AddPointer, Delete, Hub, Operation, Repository
+from plait.hub import Actor, Delete, Hub, Repository
 from plait.hub.database import Job
 from plait.hub.people.actors import load_actor
 from plait.recipes.project import Columns, TaskSpec
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 KIND = "train"
 MAX_ITEMS = 200_000
 HIDDEN = "it judges models, and none learns from it."
-_MODEL_FILE = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
 
 @dataclass(frozen=True)
@@ -188,24 +186,23 @@ def _propose(
     losses: tuple[float, ...],
 ) -> tuple[int, str]:
     """Put the weights into a pull request of whoever asked; return its number and commit."""
+    from plait.collaboration.merging.changes import INDEX, files, weight_files
+    from plait.collaboration.merging.landing import store_weights
+    from plait.fusion.weights.checksums import hash_files
+
     hub, payload = context.hub, context.job.payload
     account = hub.accounts.by_id(context.job.requested_by or 0)
     if account is None:
         raise BadInput("Who asked for this is gone.")
     with hub.session() as session:
         actor = load_actor(session, account, "write")
-    operations: list[Operation] = []
-    written = sorted(path for path in folder.iterdir() if _MODEL_FILE.fullmatch(path.name))
-    for path in written:
-        sha256, size = hub.blobs.write(path)
-        with hub.session(write=True) as session:
-            hub.grant_blob(session, model, sha256, size)
-        operations.append(AddPointer(path.name, sha256, size))
-    names = {path.name for path in written}
+    hashes = hash_files(path for path in folder.glob("*.safetensors"))
+    operations = store_weights(hub, model, folder, {p.name: h for p, h in hashes.items()})
+    written = {operation.path for operation in operations}
+    at_base = files(hub, model, str(payload["oid"]))
+    before = weight_files(at_base, lambda path: hub.git.read(model, str(payload["oid"]), path))
     operations += [
-        Delete(entry.path)
-        for entry in hub.git.tree(model, str(payload["oid"]))
-        if _MODEL_FILE.fullmatch(entry.path) and entry.path not in names
+        Delete(path) for path in (*before, INDEX) if path in at_base and path not in written
     ]
     # a model may be read by people who must not learn what a private data set is called
     called = "a private data set" if data.private else f"{data.full_name}@{payload['data'][:10]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +193,16 @@ def test_over_http(place: Place) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     path = "/api/plait/models/ann/moods/train"
     assert client.post(path, json={"dataset": "ann/texts"}).status_code == 401
-    made = client.post(path, json={"dataset": "ann/texts", "epochs": 1}, headers=headers)
+    made = client.post(
+        path, json={"dataset": "ann/texts", "settings": {"epochs": 3}}, headers=headers
+    )
     assert made.status_code == 200 and made.json()["job"]["kind"] == "train"
+    queued = jobs.get(place.hub, made.json()["job"]["id"])
+    assert queued.payload["settings"] == asdict(training.Settings(epochs=3))
+    wrong = client.post(
+        path, json={"dataset": "ann/texts", "settings": {"epochs": 0}}, headers=headers
+    )
+    assert wrong.status_code == 400 and "epochs" in wrong.json()["error"]
     assert client.post(path, json={"dataset": "ann/none"}, headers=headers).status_code == 404
 
 

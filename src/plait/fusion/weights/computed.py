@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ Read = Callable[[Entry, int, Array], None]
 
 
 @dataclass(frozen=True)
-class Computed(Entry):
+class Computed(Entry, ABC):
     """A tensor that a function of its rows makes; it reads as float32, or float64.
 
     `origin` is the tensor that it stands for, whose format it counts as.
@@ -35,9 +36,9 @@ class Computed(Entry):
         """Elements of a row."""
         return max(math.prod(self.shape[1:]), 1)
 
+    @abstractmethod
     def rows(self, read: Read, low: int, high: int) -> Array:
         """Return rows `low` to `high`, as floats of the entry's format, one row to a line."""
-        raise NotImplementedError
 
     def fill(self, read: Read, start: int, into: Array) -> None:
         """Fill `into` with the elements from `start` on."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from plait.lineage import Contribution, Lineage, Origin, Withdrawal
 
 
 @dataclass
-class Line:
+class Line(ABC):
     """A repository's main as a line of states; `land` says how a plan is carried out."""
 
     folder: Path
@@ -48,9 +49,9 @@ class Line:
         plan = plan_without(lineage, number, self.is_ancestor, self.made_by)
         return self.land(plan, (*lineage.withdrawn, Withdrawal(number, "0" * 40, "ann")))
 
+    @abstractmethod
     def land(self, plan: Plan, withdrawn: tuple[Withdrawal, ...] = ()) -> Any:
         """Carry a plan out as the next state."""
-        raise NotImplementedError
 
     def gone(self, withdrawn: tuple[Withdrawal, ...]) -> tuple[Withdrawal, ...]:
         """Return what the next state says was withdrawn."""
