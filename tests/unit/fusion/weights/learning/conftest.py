@@ -56,7 +56,7 @@ def save(model: Any, folder: Path) -> Path:
     transformers = pytest.importorskip("transformers")
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS))
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
 
 
